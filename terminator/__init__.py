@@ -1,0 +1,1 @@
+"""TLS-terminating reverse proxy daemon."""

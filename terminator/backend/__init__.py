@@ -1,0 +1,1 @@
+"""The far side: connections to backend servers, their pools and health probes."""

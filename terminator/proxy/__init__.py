@@ -1,0 +1,1 @@
+"""The path of a connection: accept, handshake, exchanges, relay."""

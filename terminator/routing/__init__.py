@@ -1,0 +1,1 @@
+"""Choosing: names, routes, servers, retries. Values in, decisions out, no I/O."""

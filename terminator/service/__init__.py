@@ -1,0 +1,1 @@
+"""Processes: master, workers, admin, reload, systemd."""

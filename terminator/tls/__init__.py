@@ -1,0 +1,1 @@
+"""TLS: certificates, contexts, the handshake and the stream. The only importer of ssl."""
