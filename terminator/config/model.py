@@ -156,7 +156,7 @@ class TlsDefaults(TlsPolicy):
     """TLS policy of every host, and what is decided before a host is known."""
 
     unknown_sni: str = "reject"
-    """`reject` answers an unknown or absent SNI with the alert unrecognized_name; else the NAME of the host that serves."""
+    """`reject` answers an unknown or absent SNI with the alert unrecognized_name; else the NAME of a host."""
     ticket_rotation: Annotated[Duration, Field(ge=60)] = 43200.0
     """How long a ticket key issues new tickets; the previous key is then refused harmlessly (full handshake)."""
     ticket_secret_file: Path | None = None

@@ -1,4 +1,4 @@
-"""The small languages inside configuration values: durations, sizes, addresses; each is read once into a typed value."""
+"""The small languages inside configuration values: durations, sizes, addresses; each read once into a typed value."""
 
 from __future__ import annotations
 
