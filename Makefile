@@ -1,0 +1,56 @@
+# Everything a contributor runs. `make help` lists it; each target works from a fresh clone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := requirements/constraints.txt
+PYTEST_ARGS ?=
+BENCH ?= --rounds 3 --seconds 4
+
+.PHONY: help demo test check format e2e bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/.runtime  ## serve https://localhost:8443 with a certificate made on the spot, and show every handshake
+	$(BIN)/python -m terminator demo
+
+test: $(VENV)/.tools  ## run all tests: unit tests, then the real daemon with real clients
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+e2e: $(VENV)/.tools  ## run only the tests that start the real daemon
+	$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+check: $(VENV)/.tools  ## format, lint, types and import floors; changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_floors.py tests/test_mirror.py
+
+format: $(VENV)/.tools  ## format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.runtime  ## CPU cost beside nginx, HAProxy and Caddy on this machine (those that are installed)
+	$(BIN)/python bench/compare.py $(BENCH)
+
+clean:  ## remove the virtual environment and all caches
+	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment is made once, and brought up to date when pyproject.toml or the constraints change.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'terminator needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'This Python cannot make virtual environments; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable .
+	touch $@
+
+$(VENV)/.tools: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[test,check]'
+	touch $@ $(VENV)/.runtime
