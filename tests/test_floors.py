@@ -12,6 +12,7 @@ FLOORS: list[set[str]] = [
     {"wire", "routing"},
     {"config"},
     {"telemetry"},
+    {"transport"},
     {"tls", "backend"},
     {"proxy"},
     {"service"},

@@ -1,0 +1,56 @@
+"""An established TLS connection as a byte stream: the same calls as a plain one, with TLS's own ends.
+
+OpenSSL reads and writes the socket itself (`ssl.SSLSocket`), which saves the copies of a memory BIO and leaves kernel
+TLS possible. A send takes its whole piece or nothing and must be repeated with the same bytes, hence the law of
+`transport.stream`: after a cancelled send neither data nor close_notify may follow.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import ClassVar
+
+import trio
+
+from terminator.errors import ClientGone
+from terminator.transport.stream import Stream
+
+
+class TlsStream(Stream):
+    """The client's side of a connection after its handshake. `sock` must not suppress ragged ends."""
+
+    wants_read: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLWantReadError,)
+    wants_write: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLWantWriteError,)
+    ragged_end: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLEOFError,)
+
+    __slots__ = ()
+
+    sock: ssl.SSLSocket
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        super().__init__(sock, ClientGone)
+
+    async def wait_readable(self) -> None:
+        """Returns at once while OpenSSL holds decrypted bytes that the kernel no longer shows."""
+        if not self.sock.pending():
+            await trio.lowlevel.wait_readable(self.sock)
+
+    async def end(self) -> None:
+        """Sends close_notify (RFC 8446 §6.1) and ends our direction. Not after a truncated body: see `abort`."""
+        self._say_goodbye()
+        await super().end()
+
+    def close(self) -> None:
+        """Closes with close_notify when it can be sent without waiting."""
+        self._say_goodbye()
+        super().close()
+
+    def _say_goodbye(self) -> None:
+        if self.broken or self.sock.fileno() < 0:
+            return
+        try:
+            self.sock.unwrap()
+        except (OSError, ValueError):
+            # Want-read is the normal answer: our close_notify is out, the peer's has not come. The rest means that the
+            # peer is gone; closing follows in every case.
+            return

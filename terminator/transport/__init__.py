@@ -1,0 +1,1 @@
+"""Byte streams on non-blocking sockets, and how to connect them. Knows neither TLS nor HTTP."""

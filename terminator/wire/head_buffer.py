@@ -1,0 +1,57 @@
+"""Collects received bytes until a whole head is there; what follows the head stays untouched for whoever reads the body.
+
+A head ends with its first empty line. A line feed without its carriage return ends the search too: such bytes are no
+valid head and never become one (RFC 9112 §2.2), so the parser shall refuse them now and not when a timeout fires.
+"""
+
+from __future__ import annotations
+
+import re
+
+_END = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+
+
+class HeadBuffer:
+    """The bytes received and not yet understood, of one direction of one connection."""
+
+    __slots__ = ("_data", "_searched", "max_head_bytes")
+
+    def __init__(self, max_head_bytes: int) -> None:
+        self.max_head_bytes = max_head_bytes
+        self._data = bytearray()
+        self._searched = 0
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def feed(self, data: bytes) -> None:
+        self._data += data
+
+    def skip_empty_line(self) -> None:
+        """Drops one CRLF before a request line (RFC 9112 §2.2): some old clients send it after a body."""
+        if self._data.startswith(b"\r\n"):
+            del self._data[:2]
+            self._searched = 0
+
+    def take_head(self) -> bytes | None:
+        """The head with its empty line, or None while it is incomplete. See `overflows`."""
+        found = _END.search(self._data, self._searched)
+        if found is None:
+            self._searched = max(0, len(self._data) - 3)
+            return None
+        head = bytes(self._data[: found.end()])
+        del self._data[: found.end()]
+        self._searched = 0
+        return head
+
+    @property
+    def overflows(self) -> bool:
+        """An incomplete head is longer than allowed: it will never be taken."""
+        return len(self._data) > self.max_head_bytes
+
+    def take_all(self) -> bytes:
+        """Everything received after the last head; the buffer is empty then."""
+        data = bytes(self._data)
+        self._data.clear()
+        self._searched = 0
+        return data
