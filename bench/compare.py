@@ -6,8 +6,8 @@
                       [--terminator "python -m terminator run --config {config}"] [--json FILE]
 
 One process or thread per proxy, pinned to CPU 0; the backend (nginx) and the load (wrk) share CPU 1. The figure is CPU
-time of the proxy's whole process tree per unit of work, because it stays meaningful on a shared machine; every figure is
-also given as a ratio to nginx *of the same round*, and the median of the rounds is printed. Needs Debian's nginx,
+time of the proxy's whole process tree per unit of work, because it stays meaningful on a shared machine; every figure
+is also given as a ratio to nginx *of the same round*, and the median of the rounds is printed. Needs Debian's nginx,
 haproxy, caddy, wrk and openssl; a proxy that is not installed is skipped and said so. Traffic stays on 127.0.0.1.
 
     keepalive   GET of 100 bytes on 32 kept connections                     µs of CPU per request
@@ -114,7 +114,8 @@ http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 3600s; {
  server {{ listen 127.0.0.1:{PORTS[name]} ssl backlog=4096;
   ssl_certificate {d}/ec.crt; ssl_certificate_key {d}/ec.key;
   ssl_protocols TLSv1.2 TLSv1.3;
-  location / {{ proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+  location / {{ proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection "";
+   proxy_set_header Host $host;
    proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto https; }} }} }}""",
         )
     write(
