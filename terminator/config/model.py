@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from terminator.config.values import (
+    DURATION,
+    SIZE,
     Address,
     SystemdSocket,
     parse_backend_address,
@@ -69,12 +71,12 @@ _TEXT = PlainSerializer(str, return_type=str, when_used="json")
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": r"^(0|(\d+(\.\d+)?(ms|s|m|h|d|w|y))+)$", "maximum": 0}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": rf"^(0|{DURATION.pattern})$"}, {"const": 0}]}),
 ]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": r"^(0|\d+(\.\d+)?(B|[kKMG]B|[KMG]iB))$", "maximum": 0}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": rf"^(0|{SIZE.pattern})$"}, {"const": 0}]}),
 ]
 Path = Annotated[str, BeforeValidator(_path)]
 Bind = Annotated[Address | SystemdSocket, BeforeValidator(_bind), _TEXT, WithJsonSchema({"type": "string"})]
@@ -110,6 +112,7 @@ class Listener(Section):
     redirect_port: Annotated[int, Field(ge=1, le=65535)] = 443
     """The https port that a plain listener redirects to."""
     proxy_protocol: ProxyProtocol | None = None
+    """Takes the client's address from a PROXY header; none when absent."""
     backlog: Annotated[int, Field(ge=1, le=65535)] = 4096
     """Connections the kernel queues before they are accepted."""
 
@@ -148,6 +151,7 @@ class TlsPolicy(Section):
     alpn: list[Literal["http/1.1", "http/1.0"]] = ["http/1.1", "http/1.0"]
     """Protocols accepted by ALPN. A client that offers only others is refused with no_application_protocol."""
     client_auth: ClientAuth = ClientAuth()
+    """Client certificates. A host with this key inherits nothing of the top-level one."""
     tickets: bool = True
     """Session tickets: a returning client saves a round trip or a signature."""
 
@@ -187,6 +191,7 @@ class HeaderRules(Section):
     add: dict[FieldName, FieldValue] = {}
     """Adds a field line beside those that are there."""
     remove: list[FieldName] = []
+    """Removes every line of these fields."""
 
 
 class Redirect(Section):
@@ -195,22 +200,29 @@ class Redirect(Section):
     to: FieldValue
     """Target; may hold variables such as `{host}`, `{path}`, `{query}`, `{uri}`."""
     status: Literal[301, 302, 303, 307, 308] = 308
+    """308 and 307 keep the method and the body, 301 and 302 let clients turn a POST into a GET."""
 
 
 class Respond(Section):
     """Answers with a fixed response."""
 
     status: Annotated[int, Field(ge=200, le=599)] = 200
+    """Status code of the response."""
     body: str = ""
+    """Content of the response, sent as UTF-8."""
     content_type: FieldValue = "text/plain; charset=utf-8"
+    """Content-Type of the response."""
 
 
 class RouteTimeouts(Section):
     """Timeouts of one route; absent ones are the global ones."""
 
     backend_response: Duration | None = None
+    """Instead of `timeouts.backend_response`."""
     body_idle: Duration | None = None
+    """Instead of `timeouts.body_idle`."""
     tunnel_idle: Duration | None = None
+    """Instead of `timeouts.tunnel_idle`."""
 
 
 class Route(Section):
@@ -227,8 +239,11 @@ class Route(Section):
     match_query: dict[str, str] = {}
     """Only requests whose query has this parameter with this value, compared as written; `*` means present."""
     backend: str | None = None
+    """Name of the backend that gets the request. A route has exactly one of `backend`, `redirect` and `respond`."""
     redirect: Redirect | None = None
+    """Answers with a redirect, without a backend."""
     respond: Respond | None = None
+    """Answers with a fixed response, without a backend."""
     strip_prefix: bool = False
     """Removes the matched `path` before forwarding; `X-Forwarded-Prefix` then tells the backend."""
     rewrite: str | None = None
@@ -238,6 +253,7 @@ class Route(Section):
     response_headers: HeaderRules = HeaderRules()
     """Changes to the response before it is sent."""
     timeouts: RouteTimeouts = RouteTimeouts()
+    """Timeouts of this route."""
     request_body: Size | None = None
     """Largest request body on this route; absent means `limits.request_body`."""
 
@@ -254,6 +270,7 @@ class Host(Section):
     hsts: Duration | None = None
     """Adds Strict-Transport-Security with this max-age to every response."""
     routes: list[Route] = Field(min_length=1)
+    """Where requests for these names go. A request that no route matches is answered 404."""
 
 
 # ------------------------------------------------------------------------------------------------------ backends
@@ -263,7 +280,9 @@ class Server(Section):
     """One server of a backend."""
 
     address: BackendAddress
+    """`host:port`, `[v6]:port` or `unix:/path`. A server that needs nothing else may be written as this text alone."""
     weight: Annotated[int, Field(ge=1, le=256)] = 1
+    """Share of the requests, relative to the other servers."""
     backup: bool = False
     """Gets requests only when no other server is available."""
     max_connections: Annotated[int, Field(ge=0)] = 0
@@ -274,13 +293,17 @@ class HealthCheck(Section):
     """Active health check, made once for all workers."""
 
     path: str = "/"
+    """Path, with its query if need be, that is asked for."""
     method: Literal["GET", "HEAD", "OPTIONS"] = "GET"
+    """Method of the check."""
     host: str | None = None
     """Host field of the check; default the server's address."""
     status: Annotated[str, Field(pattern=r"^[1-5]\d\d(-[1-5]\d\d)?$")] = "200-399"
     """Expected status or range."""
     interval: Annotated[Duration, Field(gt=0)] = 5.0
+    """From one check to the next."""
     timeout: Annotated[Duration, Field(gt=0)] = 2.0
+    """How long a check may take, connecting included; then it has failed."""
     rise: Annotated[int, Field(ge=1, le=100)] = 2
     """Successes in a row that bring a server up."""
     fall: Annotated[int, Field(ge=1, le=100)] = 3
@@ -295,7 +318,9 @@ class PassiveCheck(Section):
     fail_count: Annotated[int, Field(ge=0)] = 3
     """Failures within `fail_window` that take a server out for `down_for`. 0 = off."""
     fail_window: Annotated[Duration, Field(gt=0)] = 10.0
+    """How long a failure counts."""
     down_for: Annotated[Duration, Field(gt=0)] = 10.0
+    """How long a server is left out; then requests try it again."""
     count_5xx: bool = False
     """Also counts responses 500, 502, 503 and 504."""
 
@@ -306,6 +331,7 @@ class Queue(Section):
     length: Annotated[int, Field(ge=0)] = 128
     """The most that wait, per worker; one more is answered 503."""
     timeout: Annotated[Duration, Field(gt=0)] = 5.0
+    """How long one waits; then 503."""
 
 
 class Retries(Section):
@@ -323,26 +349,36 @@ class Keepalive(Section):
     idle_connections: Annotated[int, Field(ge=0)] = 64
     """The most kept per server and worker."""
     idle_timeout: Annotated[Duration, Field(gt=0)] = 60.0
+    """How long one is kept. Shorter than the server's own keep-alive time, or requests meet a closing connection."""
 
 
 class Backend(Section):
     """Servers that do the same work."""
 
-    servers: list[Annotated[Server, BeforeValidator(_server)]] = Field(min_length=1)
+    servers: list[Annotated[Server, BeforeValidator(_server, json_schema_input_type=str | Server)]] = Field(
+        min_length=1
+    )
+    """Each a mapping, or its address alone."""
     balance: Literal["round_robin", "least_connections", "random_two", "consistent_hash"] = "round_robin"
+    """How the next server is chosen. `random_two` takes the less busy of two drawn at random."""
     hash_key: Annotated[str, Field(pattern=r"^(client_address|(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$")] = (
         "client_address"
     )
     """What `consistent_hash` hashes: `client_address`, `header:NAME` or `cookie:NAME`."""
     health_check: HealthCheck | None = None
+    """Active health check; none when absent."""
     passive_check: PassiveCheck = PassiveCheck()
+    """What the requests themselves tell about a server."""
     fail_open: bool = False
     """When every server is down: `true` tries them all the same, `false` answers 503."""
     slow_start: Duration = 0.0
     """Time over which a recovered server's share grows to its weight."""
     queue: Queue = Queue()
+    """Requests that wait for a server below its `max_connections`."""
     retries: Retries = Retries()
+    """Repeating a request on another server."""
     keepalive: Keepalive = Keepalive()
+    """Idle connections kept to each server."""
     resolve: Annotated[Duration, Field(ge=1)] = 30.0
     """How often a server's host name is resolved anew."""
     proxy_protocol: Literal["v2"] | None = None
@@ -362,6 +398,7 @@ class Timeouts(Section):
     client_idle: Annotated[Duration, Field(gt=0)] = 75.0
     """Between requests on a kept-alive connection; then it is closed."""
     backend_connect: Annotated[Duration, Field(gt=0)] = 5.0
+    """To reach a server of a backend; then another one or 504."""
     backend_response: Annotated[Duration, Field(gt=0)] = 60.0
     """From the request's end to the response's head; then 504."""
     body_idle: Annotated[Duration, Field(gt=0)] = 60.0
@@ -400,10 +437,15 @@ class Log(Section):
     """Where events go: `stdout`, `stderr`, `off`, or a file's path (SIGUSR1 reopens it)."""
 
     handshakes: Destination = "stdout"
+    """One line for each TLS handshake, succeeded or failed."""
     requests: Destination = "stdout"
+    """One line for each request, and for each tunnel that ended."""
     lifecycle: Destination = "stderr"
+    """Start, reload, certificates, workers and backends."""
     format: Literal["json", "text"] = "json"
+    """`json` is one object per line; `text` is a rendering for people that may change."""
     failures: FailureLog = FailureLog()
+    """Which failed handshakes are logged."""
 
 
 class Admin(Section):
@@ -428,6 +470,7 @@ class RequestId(Section):
     """A name for each request, sent to the backend and logged."""
 
     header: FieldName = "X-Request-ID"
+    """Field that carries it."""
     trusted: list[Cidr] = []
     """Networks whose own value is kept; from others it is replaced."""
 
@@ -444,15 +487,25 @@ class Config(Section):
     group: str | None = None
     """Group the workers run as; default the user's. A change needs a restart."""
     listeners: list[Listener] = Field(min_length=1)
+    """Where clients connect."""
     tls: TlsDefaults = TlsDefaults()
+    """TLS policy of every host."""
     hosts: list[Host] = Field(min_length=1)
+    """Names, with their certificates and routes."""
     backends: dict[Name, Backend] = {}
+    """By name: servers that do the same work."""
     timeouts: Timeouts = Timeouts()
+    """How long terminator waits, and for what."""
     limits: Limits = Limits()
+    """How much a client may take."""
     log: Log = Log()
+    """Where events go."""
     admin: Admin = Admin()
+    """Where the daemon answers questions."""
     reload: Reload = Reload()
+    """How a reload judges."""
     request_id: RequestId | None = None
+    """Names each request; none when absent."""
     ja4_header: FieldName | None = None
     """Sends the client's JA4 fingerprint to the backend in this field; the client's own is removed."""
     include: list[str] = []
