@@ -313,6 +313,17 @@ class LogDropped(Event):
     lines: int = logged("log.dropped", "number of lines lost since the last such line")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogUnwritable(Event):
+    """A log destination cannot be written or reopened; said once a minute while it lasts."""
+
+    event: ClassVar[str] = "server.log_unwritable"
+    level: ClassVar[Level] = "error"
+
+    destination: str = logged("log.destination", "where the lines should have gone")
+    message: str = logged("error.message", "the system's reason")
+
+
 # ------------------------------------------------------------------------------------------------------ backends
 
 

@@ -1,0 +1,368 @@
+"""The only writer of the log: an event becomes one line, the line goes into a bounded buffer, and nobody ever waits.
+
+Each process has its own journal. `emit` renders and buffers; somebody must then call `flush` (the master, after its
+turn of the loop) or run `telemetry.writer.write_behind` (workers, admin). A line that finds the buffer full is dropped
+and counted, and one `server.log_dropped` says how many once there is room again. Lines are never torn: see
+`telemetry.destination`. What was emitted and not yet written is lost when the process is killed (some 50 ms).
+
+A client may send any bytes. Text that is not UTF-8 is written with `\\xNN` in place of each offending byte; a line that
+is too long for its destination has its longest values cut and says so with `log.truncated`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import select
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import orjson
+
+from terminator.config.model import Log
+from terminator.telemetry.destination import Destination, Progress, open_destination
+from terminator.telemetry.events import Event, LogDropped, LogUnwritable, Sink, TlsHandshake, log_names
+from terminator.telemetry.text_format import text_line
+
+SINKS: tuple[Sink, ...] = ("handshakes", "requests", "lifecycle")
+SCANNER_CLASSES = frozenset({"not_tls", "plain_http", "malformed_hello", "client_closed", "timeout"})
+_FAULT_SECONDS = 60.0
+_SHORTEST_CUT = 8
+_ESSENTIAL = frozenset({"time", "level", "event", "worker", "conn.id", "log.truncated", "generation"})
+
+Outlets = dict[Sink, Destination | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The destinations of another `log:` section, open and not yet in force."""
+
+    log: Log
+    outlets: Outlets
+    fresh: tuple[Destination, ...]
+
+
+class Journal:
+    """worker:     stands in every line; None leaves it out
+    generation: number of the configuration in force, asked for each line that does not say it itself
+    owner:      (uid, gid) that log files are given to, so that workers of another user can reopen them
+
+    Raises StartError when a file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        worker: str | int | None = None,
+        generation: Callable[[], int | None] = lambda: None,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
+        self._worker = worker
+        self._generation = generation
+        self._owner = owner
+        self._wake: Callable[[], None] | None = None
+        self._due: list[Destination] = []
+        self._plans: dict[type[Event], _Plan] = {}
+        self._second = 0
+        self._second_text = ""
+        self._said_dropped: dict[str, int] = {}
+        self._retired_drops: dict[str, int] = {}
+        self._fault_said: dict[str, float] = {}
+        self._outlets: Outlets = dict.fromkeys(SINKS)
+        self.commit(self.prepare(log))
+
+    # ------------------------------------------------------------------------------------------------- telling
+
+    def wants(self, sink: Sink) -> bool:
+        """Whether events of this sink go anywhere; a caller may spare itself making one that does not."""
+        return self._outlets[sink] is not None
+
+    def emit(self, event: Event) -> None:
+        """Puts the event's line into its buffer. Never blocks, never raises for what a client sent."""
+        plan = self._plans.get(type(event)) or self._plan(type(event))
+        destination = plan.destination
+        if destination is None or (plan.sampled and not self._keep(event)):
+            return
+        fields = self._fields(event, plan)
+        try:
+            line = self._render(fields)
+        except (TypeError, ValueError):  # orjson: a lone surrogate, an integer past 64 bits, a type it does not know
+            fields = {name: _printable(value) for name, value in fields.items()}
+            line = self._render(fields)
+        if len(line) > destination.piece_bytes:
+            line = self._shortened(fields, destination.piece_bytes)
+        if destination.put(line) and not destination.scheduled:
+            destination.scheduled = True
+            self._due.append(destination)
+            if self._wake is not None:
+                self._wake()
+
+    # ------------------------------------------------------------------------------------------------- writing
+
+    def flush(self) -> bool:
+        """Writes what can be written without waiting; True when something is left.
+
+        Then call again when one of `filenos` is writable; a file on a full disk is not among them, it wants time.
+        """
+        for destination in self.destinations():
+            while (progress := destination.write()) is Progress.MORE:
+                pass
+            destination.scheduled = progress is not Progress.DONE
+            self.settle(destination)
+        self._due = [destination for destination in self._due if destination.scheduled]
+        return any(destination.pending for destination in self.destinations())
+
+    def filenos(self) -> list[int]:
+        """Descriptors to wait on for writing: pipes, terminals and sockets whose reader was too slow."""
+        return [destination.fd for destination in self.destinations() if destination.pending and destination.can_wait]
+
+    def close(self, deadline_seconds: float = 1.0) -> int:
+        """Last flush, at most so long; closes everything and returns how many lines were lost in it."""
+        deadline = time.monotonic() + deadline_seconds
+        while self.flush() and (left := deadline - time.monotonic()) > 0:
+            poll = select.poll()
+            for fd in self.filenos():
+                poll.register(fd, select.POLLOUT)
+            poll.poll(min(left, 0.05) * 1000)
+        lost = 0
+        for destination in self.destinations():
+            before = destination.lost
+            destination.give_up()
+            lost += destination.lost - before
+            destination.close()
+        self._outlets = dict.fromkeys(SINKS)
+        self._plans.clear()
+        return lost
+
+    def on_wake(self, wake: Callable[[], None] | None) -> None:
+        """Calls `wake` from `emit` whenever a destination that was at rest has got a line."""
+        self._wake = wake
+        if wake is not None and self._due:
+            wake()
+
+    def due(self) -> list[Destination]:
+        """The destinations that have got lines since the last call; whoever takes them writes and `settle`s them."""
+        due, self._due = self._due, []
+        return due
+
+    def settle(self, destination: Destination) -> None:
+        """Says what the last writes came to: lines dropped, once there is room again, and a fault, once a minute."""
+        drops = destination.dropped + destination.lost
+        said = self._said_dropped.get(destination.name, 0)
+        if drops > said and destination.roomy:
+            self._said_dropped[destination.name] = drops
+            self.emit(LogDropped(destination=destination.name, lines=drops - said))
+        if destination.fault is not None:
+            self._say_fault(destination, destination.fault)
+
+    def dropped(self) -> dict[str, int]:
+        """Lines lost so far, by destination; grows only."""
+        counts = dict(self._retired_drops)
+        for destination in self.destinations():
+            counts[destination.name] = counts.get(destination.name, 0) + destination.dropped + destination.lost
+        return counts
+
+    def destinations(self) -> list[Destination]:
+        """Each destination once, however many sinks share it."""
+        return _distinct(self._outlets.values())
+
+    # ------------------------------------------------------------------------------------------------ changing
+
+    def reopen(self) -> None:
+        """Opens the files anew (SIGUSR1). One that cannot be opened stays as it is, and a line says so."""
+        for destination in self.destinations():
+            try:
+                destination.reopen()
+                self._give_away(destination)
+            except OSError as error:
+                self._say_fault(destination, f"cannot be reopened, the old file is kept: {error.strerror}", now=True)
+
+    def prepare(self, log: Log) -> Prepared:
+        """Opens what another `log:` section names and this one does not; raises StartError, then nothing changed."""
+        known = {destination.name: destination for destination in self.destinations()}
+        fresh: list[Destination] = []
+        outlets: Outlets = {}
+        try:
+            for sink in SINKS:
+                name = getattr(log, sink)
+                if name != "off" and name not in known:
+                    known[name] = open_destination(name)
+                    fresh.append(known[name])
+                    self._give_away(known[name])
+                outlets[sink] = None if name == "off" else known[name]
+        except BaseException:
+            for destination in fresh:
+                destination.close()
+            raise
+        return Prepared(log, outlets, tuple(fresh))
+
+    def commit(self, prepared: Prepared) -> None:
+        """Lets the prepared destinations be in force. Those no longer named are flushed as far as they take it."""
+        kept = _distinct(prepared.outlets.values())
+        for destination in self.destinations():
+            if destination not in kept:
+                while destination.write() is Progress.MORE:
+                    pass
+                destination.give_up()
+                drops = destination.dropped + destination.lost
+                self._retired_drops[destination.name] = self._retired_drops.get(destination.name, 0) + drops
+                self._said_dropped.pop(destination.name, None)
+                destination.close()
+        self._outlets = prepared.outlets
+        self._due = [destination for destination in self._due if destination in kept]
+        self._render = _json_line if prepared.log.format == "json" else text_line
+        self._sample = prepared.log.failures.sample
+        self._plans.clear()
+
+    def abandon(self, prepared: Prepared) -> None:
+        """Closes what was prepared in vain."""
+        for destination in prepared.fresh:
+            destination.close()
+
+    def in_child(self, *, worker: str | int | None, generation: Callable[[], int | None]) -> Journal:
+        """The journal of a process just forked: the same open files, empty buffers. Needs no right to open anything."""
+        child: Journal = object.__new__(Journal)
+        child.__dict__.update(self.__dict__)
+        child._worker, child._generation, child._owner = worker, generation, None
+        child._wake, child._due, child._plans = None, [], {}
+        child._said_dropped, child._retired_drops, child._fault_said = {}, {}, {}
+        copies = {destination.name: destination.in_child() for destination in self.destinations()}
+        child._outlets = {sink: copies[old.name] if old else None for sink, old in self._outlets.items()}
+        return child
+
+    # ------------------------------------------------------------------------------------------------- helpers
+
+    def _plan(self, kind: type[Event]) -> _Plan:
+        names = log_names(kind)[:-1]
+        sampled = kind is TlsHandshake and self._sample < 1.0
+        reader = attrgetter(*(attribute for attribute, _, _ in names)) if len(names) > 1 else _one(names[0][0])
+        plan = _Plan(self._outlets[kind.sink], reader, tuple(name for _, name, _ in names), sampled)
+        self._plans[kind] = plan
+        return plan
+
+    def _keep(self, event: Event) -> bool:
+        error = getattr(event, "error_type", None)
+        return error not in SCANNER_CLASSES or random.random() < self._sample
+
+    def _fields(self, event: Event, plan: _Plan) -> dict[str, Any]:
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        fields: dict[str, Any] = {
+            "time": f"{self._second_text}{int((now - second) * 1e6):06d}Z",
+            "level": event.severity(),
+            "event": event.event,
+        }
+        if self._worker is not None:
+            fields["worker"] = self._worker
+        for name, value in zip(plan.names, plan.reader(event), strict=True):
+            if value is not None:
+                fields[name] = round(value, 3) if value.__class__ is float else value
+        if plan.sampled and fields.get("error.type") in SCANNER_CLASSES:
+            fields["log.sample"] = self._sample
+        generation = event.generation if event.generation is not None else self._generation()
+        if generation is not None:
+            fields["generation"] = generation
+        return fields
+
+    def _shortened(self, fields: dict[str, Any], limit: int) -> bytes:
+        """The line with its longest values halved until it fits; names, numbers and short values stay whole."""
+        fields["log.truncated"] = True
+        while len(line := self._render(fields)) > limit:
+            name = max(fields.keys() - _ESSENTIAL, key=lambda name: _weight(fields[name]))
+            if _weight(fields[name]) <= _SHORTEST_CUT:
+                return self._render({name: value for name, value in fields.items() if name in _ESSENTIAL})
+            value = fields[name]
+            fields[name] = value[: len(value) // 2]
+            if isinstance(value, str):
+                fields[name] = value[: len(value) // 2 - 1] + "…"
+            elif len(value) == 1:
+                fields[name] = value[0]
+        return line
+
+    def _say_fault(self, destination: Destination, fault: str, *, now: bool = False) -> None:
+        moment = time.monotonic()
+        if not now and moment - self._fault_said.get(destination.name, -_FAULT_SECONDS) < _FAULT_SECONDS:
+            return
+        self._fault_said[destination.name] = moment
+        event = LogUnwritable(destination=destination.name, message=fault)
+        lifecycle = self._outlets["lifecycle"]
+        if lifecycle is not None and lifecycle.fault is None:
+            self.emit(event)
+        elif destination.name != "stderr":
+            self._say_on_stderr(event)
+
+    def _say_on_stderr(self, event: LogUnwritable) -> None:
+        """When the log itself is what fails, and only if stderr takes it at once."""
+        line = self._render(self._fields(event, self._plans.get(LogUnwritable) or self._plan(LogUnwritable)))
+        poll = select.poll()
+        poll.register(2, select.POLLOUT)
+        if any(state & select.POLLOUT for _, state in poll.poll(0)):
+            try:
+                os.write(2, line[: select.PIPE_BUF])
+            except OSError:
+                return  # there is nobody left to tell; the drops are counted
+
+    def _give_away(self, destination: Destination) -> None:
+        if self._owner is not None:
+            try:
+                destination.give_to(*self._owner)
+            except OSError as error:
+                self._say_fault(destination, f"cannot be given to the workers' user: {error.strerror}", now=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What an event type needs to become a line; made at its first event, forgotten when the destinations change."""
+
+    destination: Destination | None
+    reader: Callable[[Event], tuple[Any, ...]]
+    names: tuple[str, ...]
+    sampled: bool
+
+
+def _one(attribute: str) -> Callable[[Event], tuple[Any, ...]]:
+    return lambda event: (getattr(event, attribute),)
+
+
+def _distinct(destinations: Iterable[Destination | None]) -> list[Destination]:
+    return list(dict.fromkeys(destination for destination in destinations if destination is not None))
+
+
+def _json_line(fields: dict[str, Any]) -> bytes:
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _printable(value: object) -> Any:
+    """The value as something every format can write; bytes that are no UTF-8 as `\\xNN`."""
+    if isinstance(value, str):
+        return _SURROGATE.sub(_surrogate, value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_printable(part) for part in value]
+    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return _printable(str(value))
+
+
+def _surrogate(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def _weight(value: object) -> int:
+    """About how long a value is in the line, if it may be cut at all."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else 2 * len(value)
+    return sum(map(_weight, value)) + len(value) if isinstance(value, list) else 0
