@@ -70,8 +70,8 @@ class ClientAuthorities:
 class HostMaterial:
     """Everything that shapes the TLS of one host.
 
-    `digest` covers all that a context depends on: equal digests mean that the context may be kept. `authentication`
-    covers who is let in: a session ticket must not outlive it, but does outlive a renewed certificate.
+    `digest` covers all that a context depends on: equal digests mean that the context may be kept. `admission` covers
+    who is let in and by which protocol: a session ticket dies with a change of it, and outlives a renewed certificate.
     """
 
     host: str
@@ -80,7 +80,7 @@ class HostMaterial:
     pairs: tuple[Pair, ...]
     authorities: ClientAuthorities | None
     digest: str
-    authentication: str
+    admission: str
 
     @property
     def not_after(self) -> datetime:
@@ -154,24 +154,19 @@ def compose(
     pairs: tuple[Pair, ...],
     authorities: ClientAuthorities | None,
 ) -> HostMaterial:
-    """One host's material with its digests; CertificateError-free, all parts are proved already."""
+    """One host's material with its digests. `authorities` is None exactly when no client certificate is asked for."""
     auth = policy.client_auth
-    if auth.mode == "none":
-        authentication = "none"
-    else:
-        assert authorities is not None, "a mode other than none has been read with its authorities"
-        authentication = f"{auth.mode}:{auth.depth}:{authorities.digest}"
-    shape = (
-        host,
+    # A resumed TLS 1.2 session keeps its old cipher suite, a resumed client its old verdict (OpenSSL asks neither the
+    # new cipher list nor the new authorities), so both are part of what a ticket is bound to.
+    admission = (
+        auth.mode,
+        auth.depth if authorities is not None else None,
+        authorities.digest if authorities is not None else None,
         policy.profile,
         policy.min_version,
         policy.ciphers,
-        policy.groups,
-        policy.alpn,
-        policy.tickets,
-        authentication,
-        [pair.digest for pair in pairs],
     )
+    shape = (host, admission, policy.groups, policy.alpn, policy.tickets, [pair.digest for pair in pairs])
     return HostMaterial(
         host=host,
         names=names,
@@ -179,7 +174,7 @@ def compose(
         pairs=pairs,
         authorities=authorities,
         digest=hashlib.sha256(repr(shape).encode()).hexdigest(),
-        authentication=authentication,
+        admission=hashlib.sha256(repr(admission).encode()).hexdigest(),
     )
 
 
