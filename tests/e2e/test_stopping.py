@@ -1,0 +1,130 @@
+"""SIGTERM and SIGINT: accept nothing more, finish what is in flight, exit 0; a second signal ends at once."""
+
+from __future__ import annotations
+
+import signal
+import ssl
+import time
+
+import pytest
+from harness.backends import ok
+from harness.daemon import eventually
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_in_flight_is_finished(start, played, number):
+    backend = played()
+    daemon = start(backend.address)
+    with daemon.connect() as client:
+        client.request()
+        behind = backend.accept()
+        behind.receive_request()
+        daemon.signal(number)
+        daemon.wait_for("server.drain")
+        eventually(lambda: refuses(daemon))
+        behind.send(ok(b"finished"))
+        response = client.receive_response()
+        assert response.body == b"finished"
+        assert response.head["connection"] == "close"
+        assert client.ending() == "clean"
+    assert daemon.wait() == 0
+    assert daemon.wait_for("server.stop")["process.exit_code"] == 0
+
+
+def refuses(daemon) -> bool:
+    try:
+        daemon.connect_plain().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_transfer_in_flight_is_finished(start, played):
+    backend = played()
+    daemon = start(backend.address)
+    with daemon.connect() as client:
+        client.request()
+        behind = backend.accept()
+        behind.receive_request()
+        behind.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+        client.receive_head()
+        assert client.receive_exactly(3) == b"abc"
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("server.drain")
+        behind.send(b"def")
+        assert client.receive_exactly(3) == b"def"
+        assert client.ending() == "clean"
+    assert daemon.wait() == 0
+
+
+def test_idle_connections_do_not_hold_it_up(start, answering):
+    daemon = start(answering(ok()).address, timeouts={"drain": "30s"})
+    with daemon.connect() as idle, daemon.connect() as untouched:
+        idle.request()
+        idle.receive_response()
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert time.monotonic() - began < 10
+        assert idle.ending() == "clean"
+        assert untouched.ending() == "clean"
+
+
+def test_what_takes_longer_than_drain_is_cut(start, played):
+    backend = played()
+    daemon = start(backend.address, timeouts={"drain": "500ms"})
+    with daemon.connect() as client:
+        client.request()
+        behind = backend.accept()
+        behind.receive_request()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert daemon.wait_for("server.stop")["server.connections_cut"] == 1
+        client.receive_rest()
+
+
+def test_a_second_signal_ends_at_once(start, played):
+    backend = played()
+    daemon = start(backend.address, timeouts={"drain": "5m"})
+    with daemon.connect() as client:
+        client.request()
+        behind = backend.accept()
+        behind.receive_request()
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("server.drain")
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        daemon.expected_exit = daemon.wait()
+        assert daemon.expected_exit in (0, 1)
+        assert time.monotonic() - began < 5
+        with pytest.raises((ssl.SSLError, ConnectionResetError, AssertionError)):
+            client.receive_head()
+
+
+def test_nothing_is_left_of_its_processes(start, answering):
+    daemon = start(answering(ok()).address, workers=2)
+    processes = daemon.processes()
+    assert len(processes) >= 3
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    for pid in processes[1:]:
+        eventually(lambda pid=pid: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_an_address_in_use_is_told_and_ends_with_1(start, prepare, answering):
+    running = start(answering(ok()).address)
+    second = prepare(listeners=running.config["listeners"])
+    second.expected_exit = 1
+    second.launch()
+    assert second.wait() == 1
+    told = second.story()
+    assert str(running.ports["https"]) in told
+    assert "in use" in told
