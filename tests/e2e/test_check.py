@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 
 import pytest
@@ -66,8 +66,8 @@ def test_a_key_of_another_certificate_is_an_error(site, write, certificates):
 
 @pytest.mark.parametrize("kind", ["expired", "not yet valid", "name", "readable key", "unused backend"])
 def test_what_serves_although_it_should_not_is_a_warning(site, write, folder, certificates, kind):
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
+    now = dt.datetime.now(dt.UTC)
+    day = dt.timedelta(days=1)
     options = {
         "expired": {"not_before": now - 2 * day, "not_after": now - day},
         "not yet valid": {"not_before": now + day, "not_after": now + 2 * day},
