@@ -36,15 +36,19 @@ from terminator.wire.client_side import (
     comparable,
 )
 from terminator.wire.framing import TOKEN, VALUE, Fields, Framing, joined
+from terminator.wire.header_rules import Rules
 from terminator.wire.request_head import RequestHead
 from terminator.wire.response_head import ResponseHead
+from terminator.wire.writing import spelled
 
 __all__ = [
     "ClientCertificate",
     "ClientSide",
+    "Rules",
     "interim_fields",
     "request_fields",
     "response_fields",
+    "spelled",
     "trailers",
 ]
 
@@ -93,7 +97,7 @@ def request_fields(
         fields.append((b"x-forwarded-port", b"%d" % client.server_port))
         fields.append((b"forwarded", b'%b%b"' % (client.forwarded, asked)))
     fields += client.fixed
-    fields += own
+    fields += [(name.lower(), value) for name, value in own]
     if prefix:
         fields = [field for field in fields if field[0] != b"x-forwarded-prefix"]
         fields.append((b"x-forwarded-prefix", prefix.encode("ascii")))

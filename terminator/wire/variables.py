@@ -97,9 +97,10 @@ class Template:
             raise ValueError(f"a rewritten path begins with a slash or {{path}}: write /{text}")
         return template
 
-    def expand(self, values: Values) -> str:
-        """The text as it is, for logs and comparisons; not safe to send anywhere."""
-        return self._expanded(values, None)
+    @property
+    def constant(self) -> bool:
+        """It holds no variable."""
+        return len(self.parts) == 1
 
     def expand_field(self, values: Values) -> bytes:
         """The text as a field value. Bytes of variables that are not visible ASCII are percent-encoded."""
@@ -118,14 +119,13 @@ class Template:
         path = self._expanded(values, _IN_PATH)
         return path if path.startswith("/") else "/" + path
 
-    def _expanded(self, values: Values, unfit: re.Pattern[str] | None) -> str:
+    def _expanded(self, values: Values, unfit: re.Pattern[str]) -> str:
         parts = self.parts
         if len(parts) == 1:
             return parts[0]
         out = list(parts)
         for index in range(1, len(parts), 2):
-            value = values(parts[index])
-            out[index] = _quoted(unfit, value) if unfit is not None else value
+            out[index] = _quoted(unfit, values(parts[index]))
         return "".join(out)
 
 
