@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import ssl
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from terminator.errors import CertificateError, ConfigError
 from terminator.tls import openssl, policy
 from terminator.tls.material import HostMaterial, Materials
 from terminator.tls.memory import load_pair_bytes, path_of
 from terminator.tls.openssl import Capabilities
-
-TicketKey = Callable[[HostMaterial], bytes]
-"""The 80 bytes under which a host's tickets stand at present; see `tickets.TicketKeys`."""
+from terminator.tls.tickets import Tickets
 
 VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
 """The same on every Python. PARTIAL_CHAIN: what the operator put in `ca` is an anchor, be it a root or an intermediate.
@@ -49,8 +48,7 @@ def build(
     material: HostMaterial,
     *,
     capabilities: Capabilities,
-    ticket_key: TicketKey | None = None,
-    key_log_file: str | None = None,
+    tickets: Tickets | None = None,
 ) -> ssl.SSLContext:
     """The context of one host. Takes about 1 ms; the result is never changed but for its ticket key.
 
@@ -73,72 +71,84 @@ def build(
         with path_of(_FFDHE2048) as path:
             context.load_dh_params(path)
     _set_client_authentication(context, material, capabilities)
-    _set_resumption(context, material, capabilities, ticket_key)
-    if key_log_file is not None:
+    _set_resumption(context, material, capabilities, tickets)
+    if material.key_log_file is not None:
         try:
-            context.keylog_filename = key_log_file
+            context.keylog_filename = material.key_log_file
         except OSError as error:
-            raise CertificateError(f"{key_log_file}: the key log cannot be written: {error.strerror}") from error
+            raise CertificateError(
+                f"{material.key_log_file}: the key log cannot be written: {error.strerror}"
+            ) from error
     return context
 
 
-class ContextStore(Mapping[str, ssl.SSLContext]):
-    """The contexts of one generation by the host's first name. A host whose material is unchanged keeps its object."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The contexts of a generation that is not in force yet. `fresh` names the hosts whose context had to be built."""
 
-    def __init__(self) -> None:
-        self._contexts: dict[str, tuple[HostMaterial, ssl.SSLContext]] = {}
-        self._key_log_file: str | None = None
-        self.built = 0
-        """How many contexts the last `update` had to build."""
+    materials: Materials
+    contexts: Mapping[str, ssl.SSLContext]
+    fresh: tuple[str, ...]
+    tickets: Tickets | None
 
-    def update(
-        self,
-        materials: Materials,
-        *,
-        capabilities: Capabilities,
-        ticket_key: TicketKey | None = None,
-        key_log_file: str | None = None,
-    ) -> ContextStore:
-        """A new store for `materials`; this one, and every context in it, stays as it is.
 
-        Raises ConfigError with one text per host that cannot be built. May run in a thread: OpenSSL's part, nearly all
-        of it, is without the interpreter's lock.
+class ContextStore:
+    """The contexts in force, by the host's first name. A host whose material is unchanged keeps its object.
+
+    The master makes the first one before it forks, so that workers share the memory, and, where ticket keys cannot be
+    set, OpenSSL's own random ones.
+    """
+
+    def __init__(self, capabilities: Capabilities, tickets: Tickets | None = None) -> None:
+        """tickets: the keys of the present period; None leaves each context its own random key."""
+        self._capabilities = capabilities
+        self._tickets = tickets if capabilities.ticket_keys else None
+        self._materials: Materials = {}
+        self.contexts: Mapping[str, ssl.SSLContext] = {}
+
+    def prepare(self, materials: Materials) -> Prepared:
+        """Builds what changed aside; nothing in force is touched.
+
+        Raises ConfigError with one text per host that cannot be built. May run in a thread: OpenSSL's part, most of the
+        0.7 ms per context, is without the interpreter's lock.
         """
-        after = ContextStore()
-        after._key_log_file = key_log_file
+        tickets = self._tickets
+        contexts: dict[str, ssl.SSLContext] = {}
+        fresh: list[str] = []
         problems: list[str] = []
-        for material in materials:
-            known = self._contexts.get(material.host)
-            if known is not None and known[0].digest == material.digest and self._key_log_file == key_log_file:
-                after._contexts[material.host] = (material, known[1])
+        for host, material in materials.items():
+            known = self._materials.get(host)
+            if known is not None and known.digest == material.digest:
+                contexts[host] = self.contexts[host]
                 continue
             try:
-                context = build(material, capabilities=capabilities, ticket_key=ticket_key, key_log_file=key_log_file)
+                contexts[host] = build(material, capabilities=self._capabilities, tickets=tickets)
+                fresh.append(host)
             except ConfigError as error:
-                problems += [f"host {material.host}: {problem}" for problem in error.problems]
+                problems += [f"host {host}: {problem}" for problem in error.problems]
             except CertificateError as error:
-                problems.append(f"host {material.host}: {error}")
-            else:
-                after._contexts[material.host] = (material, context)
-                after.built += 1
+                problems.append(f"host {host}: {error}")
         if problems:
             raise ConfigError(problems)
-        return after
+        return Prepared(materials, contexts, tuple(fresh), tickets)
 
-    def rotate(self, ticket_key: TicketKey) -> None:
-        """Sets every host's present ticket key, some 10 µs each. Needs `Capabilities.ticket_keys`."""
-        for material, context in self._contexts.values():
+    def commit(self, prepared: Prepared) -> None:
+        """Puts what was prepared in force. It must be the last that was prepared, after the last commit."""
+        self._materials, self.contexts = prepared.materials, prepared.contexts
+        if self._tickets is not None and prepared.tickets != self._tickets:  # a period ended meanwhile
+            self._set_keys(prepared.fresh, self._tickets)
+
+    def rotate(self, tickets: Tickets) -> None:
+        """From now on tickets are issued and accepted under these keys alone; some 10 µs per host."""
+        if self._capabilities.ticket_keys:
+            self._tickets = tickets
+            self._set_keys(self.contexts, tickets)
+
+    def _set_keys(self, hosts: Iterable[str], tickets: Tickets) -> None:
+        for host in hosts:
+            material = self._materials[host]
             if material.policy.tickets:
-                openssl.set_ticket_keys(context, ticket_key(material))
-
-    def __getitem__(self, host: str) -> ssl.SSLContext:
-        return self._contexts[host][1]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._contexts)
-
-    def __len__(self) -> int:
-        return len(self._contexts)
+                openssl.set_ticket_keys(self.contexts[host], tickets.key(host, material.admission))
 
 
 def _set_protocol(context: ssl.SSLContext, resolved: policy.ResolvedPolicy) -> None:
@@ -173,13 +183,13 @@ def _set_client_authentication(context: ssl.SSLContext, material: HostMaterial, 
             raise CertificateError(f"{auth.ca}: OpenSSL does not take the client authorities: {reason}") from error
     if authorities.crl_pem is not None:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-    if capabilities.verify_depth:  # else `client_certificates.judge` counts the chain
+    if capabilities.verify_depth:  # else `client_certificates.examine` counts the chain
         openssl.set_verify_depth(context, auth.depth)
     context.verify_mode = ssl.CERT_REQUIRED if auth.mode == "require" else ssl.CERT_OPTIONAL
 
 
 def _set_resumption(
-    context: ssl.SSLContext, material: HostMaterial, capabilities: Capabilities, ticket_key: TicketKey | None
+    context: ssl.SSLContext, material: HostMaterial, capabilities: Capabilities, tickets: Tickets | None
 ) -> None:
     """Tickets alone resume: a cache of session ids would be each worker's own, and one more thing to keep apart."""
     if capabilities.session_cache:
@@ -189,5 +199,5 @@ def _set_resumption(
         context.num_tickets = 0
         return
     context.num_tickets = 1  # each costs 30 to 50 µs, and the client that resumes gets a new one
-    if ticket_key is not None and capabilities.ticket_keys:
-        openssl.set_ticket_keys(context, ticket_key(material))
+    if tickets is not None and capabilities.ticket_keys:
+        openssl.set_ticket_keys(context, tickets.key(material.host, material.admission))

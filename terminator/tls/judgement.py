@@ -91,7 +91,7 @@ def worse_host(new: HostMaterial, old: HostMaterial | None, now: datetime) -> li
 
 def worse_materials(new: Materials, old: Materials, now: datetime) -> list[str]:
     """`worse_host` over all hosts, by first name: everything for which a reload is refused."""
-    return [text for material in new for text in worse_host(material, old.hosts.get(material.host), now)]
+    return [text for material in new.values() for text in worse_host(material, old.get(material.host), now)]
 
 
 def covers(certificate_names: Iterable[str], name: str) -> bool:

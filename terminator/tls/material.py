@@ -7,7 +7,7 @@ the master needs the right to read keys. The values are frozen and travel to wor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -79,8 +79,17 @@ class HostMaterial:
     policy: TlsPolicy
     pairs: tuple[Pair, ...]
     authorities: ClientAuthorities | None
+    key_log_file: str | None
     digest: str
     admission: str
+
+    @property
+    def authentication(self) -> tuple[object, ...]:
+        """The rule by which clients prove themselves here: what was proved under another one does not count."""
+        auth = self.policy.client_auth
+        if self.authorities is None:
+            return ("none",)
+        return (auth.mode, auth.depth, self.authorities.digest, tuple(auth.allow))
 
     @property
     def not_after(self) -> datetime:
@@ -88,24 +97,15 @@ class HostMaterial:
         return min(pair.info.not_after for pair in self.pairs)
 
 
-@dataclass(frozen=True, slots=True)
-class Materials:
-    """The material of all hosts, by the host's first name, in the order of the configuration."""
-
-    hosts: dict[str, HostMaterial]
-
-    def __iter__(self) -> Iterator[HostMaterial]:
-        return iter(self.hosts.values())
-
-    def __len__(self) -> int:
-        return len(self.hosts)
+Materials = Mapping[str, HostMaterial]
+"""The material of all hosts, by the host's first name, in the order of the configuration."""
 
 
 def read_materials(
     config: Config,
     previous: Materials | None = None,
     locate: Callable[[Place], str] | None = None,
-) -> Materials:
+) -> dict[str, HostMaterial]:
     """Reads every file that the hosts of `config` name, each once; what is unchanged since `previous` is not parsed.
 
     Raises ConfigError with one text per file that cannot be used: place (from `locate`), host, file, fault, remedy.
@@ -113,6 +113,7 @@ def read_materials(
     """
     # Only here, because workers import this module and do without the 14 MiB of `cryptography`.
     from terminator.tls.certificates import Shelf
+    from terminator.tls.client_certificates import pattern_problems
 
     shelf = Shelf(previous)
     problems: list[str] = []
@@ -140,11 +141,15 @@ def read_materials(
                 authorities = shelf.authorities(policy.client_auth.ca, policy.client_auth.crl)
             except CertificateError as error:
                 refuse(place, error)
+            for problem in pattern_problems(policy.client_auth.allow):
+                refuse((*place, "allow"), CertificateError(problem))
         if len(problems) == before:
-            hosts[name] = compose(name, tuple(host.names), policy, tuple(pairs), authorities)
+            hosts[name] = compose(
+                name, tuple(host.names), policy, tuple(pairs), authorities, key_log_file=config.tls.key_log_file
+            )
     if problems:
         raise ConfigError(problems)
-    return Materials(hosts)
+    return hosts
 
 
 def compose(
@@ -153,26 +158,24 @@ def compose(
     policy: TlsPolicy,
     pairs: tuple[Pair, ...],
     authorities: ClientAuthorities | None,
+    *,
+    key_log_file: str | None = None,
 ) -> HostMaterial:
     """One host's material with its digests. `authorities` is None exactly when no client certificate is asked for."""
     auth = policy.client_auth
     # A resumed TLS 1.2 session keeps its old cipher suite, a resumed client its old verdict (OpenSSL asks neither the
     # new cipher list nor the new authorities), so both are part of what a ticket is bound to.
-    admission = (
-        auth.mode,
-        auth.depth if authorities is not None else None,
-        authorities.digest if authorities is not None else None,
-        policy.profile,
-        policy.min_version,
-        policy.ciphers,
-    )
-    shape = (host, admission, policy.groups, policy.alpn, policy.tickets, [pair.digest for pair in pairs])
+    rule = ("none",) if authorities is None else (auth.mode, auth.depth, authorities.digest)
+    admission = (rule, policy.profile, policy.min_version, policy.ciphers)
+    pair_digests = [pair.digest for pair in pairs]
+    shape = (host, admission, policy.groups, policy.alpn, policy.tickets, pair_digests, key_log_file)
     return HostMaterial(
         host=host,
         names=names,
         policy=policy,
         pairs=pairs,
         authorities=authorities,
+        key_log_file=key_log_file,
         digest=hashlib.sha256(repr(shape).encode()).hexdigest(),
         admission=hashlib.sha256(repr(admission).encode()).hexdigest(),
     )
@@ -182,14 +185,14 @@ def known_pairs(materials: Materials | None) -> Mapping[tuple[str, str], Pair]:
     """Parsed pairs by the files they came from."""
     if materials is None:
         return {}
-    return {(pair.chain_file, pair.key_file): pair for material in materials for pair in material.pairs}
+    return {(pair.chain_file, pair.key_file): pair for material in materials.values() for pair in material.pairs}
 
 
 def known_authorities(materials: Materials | None) -> Mapping[str, ClientAuthorities]:
     """Parsed client authorities by their digest."""
     if materials is None:
         return {}
-    return {found.digest: found for material in materials if (found := material.authorities) is not None}
+    return {found.digest: found for material in materials.values() if (found := material.authorities) is not None}
 
 
 def renamed(pair: Pair, chain_file: str, key_file: str, key_mode: int) -> Pair:

@@ -27,6 +27,7 @@ _GET_TICKET_KEYS, _SET_TICKET_KEYS = 58, 59
 _SET_GROUPS_LIST = 92
 _GET_NEGOTIATED_GROUP = 134
 _SESS_CACHE_OFF = 0
+_KEY_TYPES = {6: "rsa", 408: "ecdsa", 1087: "ed25519", 1088: "ed448"}  # NIDs of <openssl/obj_mac.h>
 
 TICKET_KEY_BYTES = 80
 """16 of name, 32 of HMAC key, 32 of AES key."""
@@ -50,13 +51,14 @@ class Capabilities:
     ticket_keys: ticket keys can be set; else contexts made before the fork share OpenSSL's own random ones.
     session_cache: the cache of session ids can be switched off; else it stays, per context, and ids never leave a host.
     groups: key exchange groups that can be set, by IANA's or NIST's name; empty when they cannot be set at all.
-    verify_depth, group_name: as they say. problems: one sentence for each thing that is switched off.
+    verify_depth, group_name, served_key_type: as they say. problems: one sentence for each thing that is switched off.
     """
 
     ticket_keys: bool = False
     session_cache: bool = False
     verify_depth: bool = False
     group_name: bool = False
+    served_key_type: bool = False
     groups: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
 
@@ -111,6 +113,16 @@ def group_name(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
     return text
 
 
+def served_key_type(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
+    """Which of the host's certificates a full handshake was made with: `ecdsa`, `rsa`, `ed25519` or `ed448`.
+
+    A resumed session was made with none, and what is said of it means nothing. Needs `Capabilities.served_key_type`.
+    """
+    library = _library()
+    key = library.SSL_get_privatekey(_connection_pointer(connection))
+    return _KEY_TYPES.get(library.EVP_PKEY_get_base_id(key)) if key else None
+
+
 # ------------------------------------------------------------------------------------------------------- proving
 
 
@@ -148,6 +160,7 @@ def prove() -> Capabilities:
     cache = attempt("the session cache cannot be switched off", _prove_session_cache, server)
     depth = attempt("the depth of client chains cannot be set", _prove_verify_depth)
     name = attempt("the negotiated group cannot be read", _prove_group_name, server)
+    served = attempt("the certificate that was served cannot be told", _prove_served_key_type, server)
     groups: tuple[str, ...] = ()
     if attempt("groups cannot be set", _prove_groups, server, name):
         groups = tuple(group for group in KNOWN_GROUPS if _takes_group(group))
@@ -156,6 +169,7 @@ def prove() -> Capabilities:
         session_cache=cache,
         verify_depth=depth,
         group_name=name,
+        served_key_type=served,
         groups=groups,
         problems=tuple(problems),
     )
@@ -239,6 +253,12 @@ def _prove_group_name(server: Any) -> None:
         raise _Unproved(f"secp384r1 is reported as {name}")
 
 
+def _prove_served_key_type(server: Any) -> None:
+    kind = served_key_type(_handshake(server(), _client(ssl.TLSVersion.TLSv1_3))[0])
+    if kind != "ecdsa":
+        raise _Unproved(f"an ECDSA certificate is reported as {kind}")
+
+
 def _prove_groups(server: Any, named: bool) -> None:
     context = server()
     set_groups(context, "P-521")
@@ -300,6 +320,8 @@ def _library() -> Any:
         ("SSL_CTX_set_verify_depth", None, [pointer, ctypes.c_int]),
         ("SSL_CTX_get_verify_depth", ctypes.c_int, [pointer]),
         ("SSL_group_to_name", text, [pointer, ctypes.c_int]),
+        ("SSL_get_privatekey", pointer, [pointer]),
+        ("EVP_PKEY_get_base_id", ctypes.c_int, [pointer]),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
