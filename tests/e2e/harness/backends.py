@@ -10,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harness.conversation import DEADLINE_SECONDS, Conversation, Message
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 HERE = Path(__file__).parent
 
@@ -200,8 +202,6 @@ class WebSocketEcho:
     """A `websockets` server that echoes messages and repeats the path and subprotocol it was asked for."""
 
     def __init__(self) -> None:
-        from websockets.sync.server import ServerConnection, serve
-
         self.closed: queue.Queue[tuple[int | None, str | None]] = queue.Queue()
 
         def echo(connection: ServerConnection) -> None:
@@ -211,7 +211,10 @@ class WebSocketEcho:
                 connection.send(message)
             self.closed.put((connection.close_code, connection.close_reason))
 
-        self._server = serve(echo, "127.0.0.1", 0, subprotocols=["chat.test"], max_size=None)  # type: ignore[list-item]
+        def choose(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+            return offered[0] if offered else None
+
+        self._server = serve(echo, "127.0.0.1", 0, select_subprotocol=choose, max_size=None)
         self.address = address_of(self._server.socket)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
