@@ -8,7 +8,7 @@ import time
 
 import pytest
 from harness.backends import ok
-from harness.daemon import eventually
+from harness.daemon import eventually, is_alive
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -108,15 +108,7 @@ def test_nothing_is_left_of_its_processes(start, answering):
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
     for pid in processes[1:]:
-        eventually(lambda pid=pid: not alive(pid))
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+        eventually(lambda pid=pid: not is_alive(pid))
 
 
 def test_an_address_in_use_is_told_and_ends_with_1(start, prepare, answering):
