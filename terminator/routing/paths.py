@@ -29,7 +29,6 @@ any sloppiness, GitLab's `/projects/group%2Fname` included, and one that would c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from urllib.parse import quote, unquote
 
 from terminator.errors import BadRequest
@@ -43,7 +42,6 @@ _SEPARATOR = re.compile(r"/|%2F|%5C")
 _DOT_SEGMENT = re.compile(r"(?:/|%2F|%5C)\.\.?(?:/|%2F|%5C|;|%3B|\Z)")
 _PARAMETERS = re.compile(r"(?:;|%3B)[^/]*")
 _SLASHES = re.compile(r"//+")
-_VARIABLE = re.compile(r"\{([a-z0-9_.]+)\}")
 _SAFE = "/:@!$&'()*+,=~"  # what a remedy leaves unencoded
 _KEPT = frozenset("/\\%;?#")  # decoded, these would change what the path says
 
@@ -102,40 +100,6 @@ def without_prefix(path: str, prefix: str) -> str:
     """
     parts = path.split("/", prefix.rstrip("/").count("/") + 1)  # no reading of it has its borders elsewhere
     return "/" + parts[-1].lstrip("/") if len(parts) > prefix.rstrip("/").count("/") + 1 else "/"
-
-
-def rewritten(template: str, path: str, variable: Callable[[str], str]) -> str:
-    """The path that `template` makes: `{path}` is `path` as sent, other `{names}` are asked of `variable` and encoded.
-
-    The template is the configuration's (`check_template`). Raises BadRequest when what came out is no path.
-    """
-
-    def value(found: re.Match[str]) -> str:
-        return path if found[1] == "path" else quote(variable(found[1]), safe="")
-
-    made = _VARIABLE.sub(value, template)
-    made = "/" + made.lstrip("/") if template.startswith("{") else made
-    if not made.startswith("/") or _WRONG.search(made) or _DOT_SEGMENT.search(_decoded(made)):
-        raise BadRequest("the rewritten path is not one")
-    return made
-
-
-def check_template(template: str) -> None:
-    """Raises ValueError when `template` can make no path. Names of variables are judged elsewhere."""
-    fixed = _VARIABLE.sub("", template)
-    if not template.startswith(("/", "{path}")):
-        raise ValueError(f"a rewritten path begins with a slash: write /{template}")
-    if "?" in fixed or "#" in fixed:
-        raise ValueError("a rewrite replaces the path and keeps the query; it may not hold ? or #")
-    if _WRONG.search(fixed):
-        raise ValueError(f"{template!r} makes no path: write {quote(unquote(template), safe=_SAFE + '{}')}")
-    if _DOT_SEGMENT.search(_decoded(template)) or _SLASHES.search(template):
-        raise ValueError(f"{template!r} holds // or a dot segment; write the path without")
-
-
-def target(path: str, query: str | None) -> str:
-    """The request target in origin-form (RFC 9112 §3.2.1)."""
-    return path if query is None else f"{path}?{query}"
 
 
 def _decoded(path: str) -> str:
