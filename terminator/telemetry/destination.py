@@ -12,7 +12,8 @@ Several processes (master, workers, admin) write to the same file or pipe. What 
   descriptor is written only after poll(2) promises room for PIPE_BUF bytes.
 - A full disk can cut a line in the file. The line is then repeated whole later, after a newline that ends its stump.
 
-Threads: `put` belongs to one thread, `write` to one at a time; they may run side by side (each counter has one writer).
+Threads: everything belongs to one thread, save `write_gathered`, which may run in another beside `put`. To that end the
+buffer is double: lines are put into one half while the other is being written.
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ import os
 import select
 import socket
 import stat
-from collections import deque
 from enum import Enum
 
 from terminator.errors import StartError
 
-BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 19  # of each half
 _BURST_BYTES = 64 * 1024
 _PIPE_PIECE = select.PIPE_BUF
 _SOCKET_PIECE = 16 * 1024
@@ -76,12 +76,10 @@ class Destination:
         self._own = own
         self._full_room = room
         self._room = -1 if self.kind is Kind.NOTHING else room
-        self._lines: deque[bytes] = deque()
-        self._put_bytes = 0
-        self._taken_bytes = 0
-        self._piece = b""
+        self._buffer = bytearray()
+        self._gathered = bytearray()
         self._offset = 0
-        self._check_end = False
+        self._after_stump = False
         self._socket: socket.socket | None = None
         if self.kind is Kind.NOTHING:
             self.fault = os.strerror(errno.EBADF)
@@ -90,25 +88,25 @@ class Destination:
 
     def put(self, line: bytes) -> bool:
         """Takes a whole line for writing; False when it was dropped."""
-        if self._put_bytes - self._taken_bytes > self._room:
+        buffer = self._buffer
+        if len(buffer) > self._room:
             self.dropped += 1
             return False
-        self._lines.append(line)
-        self._put_bytes += len(line)
+        buffer += line
         return True
 
     @property
     def pending(self) -> bool:
-        return bool(self._piece or self._lines)
+        return bool(self._buffer) or self._offset < len(self._gathered)
 
     @property
     def roomy(self) -> bool:
         """Whether at least half of the buffer is free."""
-        return self._put_bytes - self._taken_bytes <= self._room // 2
+        return len(self._buffer) <= self._room // 2
 
     @property
     def may_block(self) -> bool:
-        """Whether `write` belongs in a thread: a disk can be slow, and there is no way to ask it."""
+        """Whether `write_gathered` belongs in a thread: a disk can be slow, and there is no way to ask it."""
         return self.kind is Kind.FILE
 
     @property
@@ -118,37 +116,39 @@ class Destination:
 
     def write(self) -> Progress:
         """Writes what can be written at once, some 64 KiB at most. Never raises OSError."""
-        written = 0
-        while written < _BURST_BYTES:
-            if not self._piece:
-                self._next_piece()
-                if not self._piece:
-                    return Progress.DONE
-            rest = self._piece[self._offset :] if self._offset else self._piece
+        self.gather()
+        progress = self.write_gathered()
+        return Progress.MORE if progress is Progress.DONE and self.pending else progress
+
+    def gather(self) -> None:
+        """Makes what was put ready for `write_gathered`."""
+        if self._offset == len(self._gathered):
+            self._gathered, self._buffer, self._offset = self._buffer, bytearray(), 0
+
+    def write_gathered(self) -> Progress:
+        """As `write`, but only what was gathered; DONE when that is out."""
+        written, whole = 0, memoryview(self._gathered)
+        while self._offset < len(whole):
+            if written >= _BURST_BYTES:
+                return Progress.MORE
+            piece = whole[self._offset : self._piece_end()]
             try:
-                count = self._send(rest)
+                count = self._send(piece)
             except BlockingIOError:
                 return Progress.BLOCKED
             except OSError as error:
                 return self._failed(error)
             self.fault = None
+            self._offset += count
             written += count
-            if count == len(rest):
-                self._piece, self._offset = b"", 0
-            elif self.kind is Kind.FILE:
-                self._repeat_cut_line(self._offset + count)
-            else:
-                self._offset += count
-        return Progress.MORE if self.pending else Progress.DONE
+            if count < len(piece) and self.kind is Kind.FILE:
+                self._repeat_cut_line()
+        return Progress.DONE
 
     def give_up(self) -> None:
         """Counts what is left as lost, and forgets it."""
-        if self._piece:
-            self.lost += self._piece.count(b"\n", self._offset)
-        self._piece, self._offset = b"", 0
-        while self._lines:
-            self._taken_bytes += len(self._lines.popleft())
-            self.lost += 1
+        self.lost += self._gathered.count(b"\n", self._offset) + self._buffer.count(b"\n")
+        self._gathered, self._buffer, self._offset = bytearray(), bytearray(), 0
 
     def reopen(self) -> None:
         """Opens a file's path anew (after a rename by logrotate), under the same descriptor number.
@@ -164,7 +164,7 @@ class Destination:
             os.close(new)
         self.kind = _kind(self.fd)
         self.piece_bytes = _PIECES.get(self.kind, _FILE_PIECE)
-        self._check_end = self.kind is Kind.FILE
+        self._after_stump = self.kind is Kind.FILE
         self._room = self._full_room
         self.fault = None
 
@@ -186,44 +186,40 @@ class Destination:
         self.kind = Kind.NOTHING
         self._room = -1
 
-    def _next_piece(self) -> None:
-        lines, size, limit = self._lines, 0, self.piece_bytes
-        taken = []
-        if self._check_end:
-            self._check_end = False
-            if not _ends_with_newline(self.fd):
-                taken.append(b"\n")
-                size = 1
-        while lines and (size + len(lines[0]) <= limit or not size):
-            line = lines.popleft()
-            size += len(line)
-            self._taken_bytes += len(line)
-            taken.append(line)
-        self._piece = b"".join(taken)
+    def _piece_end(self) -> int:
+        limit = self._offset + self.piece_bytes
+        if limit >= len(self._gathered):
+            return len(self._gathered)
+        return self._gathered.rfind(b"\n", self._offset, limit) + 1 or limit
 
-    def _send(self, data: bytes) -> int:
+    def _send(self, piece: memoryview) -> int:
+        """One system call, at most; the number of bytes of `piece` that are out."""
         if self._socket is not None:
-            return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            return self._socket.send(piece, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         if not self._own and self.kind in (Kind.PIPE, Kind.TERMINAL) and not _writable(self.fd):
             raise BlockingIOError
-        return os.write(self.fd, data)
+        if self._after_stump and not _ends_with_newline(self.fd):
+            count = os.write(self.fd, b"\n" + piece) - 1
+        else:
+            count = os.write(self.fd, piece)
+        self._after_stump = False
+        return count
 
     def _failed(self, error: OSError) -> Progress:
         self.fault = error.strerror or str(error)
         if error.errno in _PASSING and self.kind in (Kind.FILE, Kind.DEVICE):
             if self.kind is Kind.FILE:
-                self._repeat_cut_line(self._offset)
+                self._repeat_cut_line()
             return Progress.FAILED
-        self._room = -1  # a reader that is gone does not come back: every further line is dropped at once, and counted
-        self.give_up()
+        self._room = -1  # a reader that is gone does not come back: from now on `put` drops
+        self.lost += self._gathered.count(b"\n", self._offset)
+        self._offset = len(self._gathered)
         return Progress.DONE
 
-    def _repeat_cut_line(self, offset: int) -> None:
-        """After a cut at `offset`: start again with the whole line that was cut."""
-        start = self._piece.rfind(b"\n", 0, offset) + 1
-        stump = b"" if _ends_with_newline(self.fd) else b"\n"
-        rest = self._piece[start:]
-        self._piece, self._offset = (rest if rest.startswith(b"\n") else stump + rest), 0
+    def _repeat_cut_line(self) -> None:
+        """A write was cut, by this process or by another: go on with a whole line, on a line of its own."""
+        self._offset = self._gathered.rfind(b"\n", 0, self._offset) + 1
+        self._after_stump = True
 
 
 def open_destination(name: str) -> Destination:

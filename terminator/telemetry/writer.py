@@ -35,7 +35,8 @@ async def _write(journal: Journal, destination: Destination) -> None:
     await trio.sleep(BATCH_SECONDS)
     while True:
         if destination.may_block:
-            progress = await trio.to_thread.run_sync(destination.write)
+            destination.gather()
+            progress = await trio.to_thread.run_sync(destination.write_gathered)
         else:
             progress = destination.write()
         journal.settle(destination)
