@@ -13,7 +13,7 @@ from terminator.config.sentences import near
 from terminator.config.values import Address, SystemdSocket, TcpAddress, UnixAddress
 from terminator.routing.hostnames import normalise, parse_pattern
 
-_ALLOW = re.compile(r"(?:CN|O|OU|C|L|ST|DC|UID|serialNumber)=.+|(?:DNS|URI|email|IP):.+", re.DOTALL)
+_ALLOW = re.compile(r"(?:CN|O|OU)=.+|(?:DNS|URI|email|IP):.+", re.DOTALL | re.IGNORECASE)
 _EVERY_ADDRESS = ("", "::", "0.0.0.0")
 
 

@@ -23,6 +23,8 @@ from terminator.config.nodes import Mapping, Node, Scalar, Sequence
 from terminator.config.places import KeyPath, Problem, dotted, undotted
 from terminator.errors import ConfigError
 
+DEFAULT_PATH = "/etc/terminator/terminator.yaml"
+
 
 @dataclass(frozen=True)
 class Loaded:
