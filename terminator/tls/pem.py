@@ -39,7 +39,8 @@ def blocks(data: bytes, path: str, what: str) -> list[Block]:
 
     A block that begins and does not end is refused: the file is half-written.
     """
-    data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    raw = data
+    data = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     found = [
         Block(match[1].decode("ascii"), match[0] + b"\n", b"\nProc-Type:" in match[0])
         for match in _BLOCK.finditer(data)
@@ -47,7 +48,7 @@ def blocks(data: bytes, path: str, what: str) -> list[Block]:
     if len(found) != len(_BEGIN.findall(data)):
         raise CertificateError(f"{path}: {what} has a PEM block that does not end; the file is cut off or half-written")
     if not found:
-        raise CertificateError(f"{path}: {what} {_not_pem(data, path)}")
+        raise CertificateError(f"{path}: {what} {_not_pem(raw, path)}")
     return found
 
 
