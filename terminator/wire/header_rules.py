@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from terminator.wire.client_side import comparable
+from terminator.wire.client_side import HOP_BY_HOP, comparable
 from terminator.wire.variables import Template, Values
 
 Field = tuple[bytes, bytes]
@@ -14,9 +14,7 @@ Texts = Mapping[str, str]
 
 _NONE: Texts = MappingProxyType({})
 
-_NOT_FOR_RULES = frozenset(
-    b"connection proxy-connection keep-alive te trailer transfer-encoding upgrade content-length expect".split()
-)
+_NOT_FOR_RULES = HOP_BY_HOP | {b"content-length", b"trailer", b"expect"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,8 @@ class RequestHead:
 
 
 # `[`…`}` is what browsers send beyond RFC 3986; `%` is looked at afterwards, since few targets hold one.
-_PATH_BYTES = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]^`{|}]*+"
-_QUERY_BYTES = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]^`{|}?]*+"
+_PATH_BYTES = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]^`{|}]*"
+_QUERY_BYTES = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]^`{|}?]*"
 _METHOD = rb"%b{1,%d}" % (TOKEN, MAX_METHOD_BYTES)
 
 # Path and query as groups: in the common form the whole line is read by one match.
@@ -103,7 +103,8 @@ _METHODS = {
 }
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 
-_HOST_NAME = rb"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*+\.?"
+# No possessive repetition of a group: CPython 3.11.2 takes "a.." for a name then.
+_HOST_NAME = rb"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _AUTHORITY = re.compile(rb"(%b|\[[0-9A-Fa-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?" % _HOST_NAME)
 
 _PROTOCOL = re.compile(rb"%b+(?:/%b+)?" % (TOKEN, TOKEN))

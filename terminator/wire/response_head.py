@@ -25,7 +25,7 @@ from terminator.wire.framing import (
     one,
 )
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (%b*+))?\r\n" % VALUE)
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (%b*))?\r\n" % VALUE)
 _NO_OPTIONS: frozenset[bytes] = frozenset()
 
 
