@@ -110,7 +110,7 @@ class Site:
         return {"name": name, "bind": f"{address}:{free_port()}", **keys}
 
     def config(self, *servers: str, backend: dict[str, Any] | None = None, **sections: Any) -> dict[str, Any]:
-        """Host a.test before one backend `b` with these servers; `sections` replace or, as mappings, extend."""
+        """Host a.test before one backend `b` with these servers; `sections` extend the mappings and replace the rest."""
         config: dict[str, Any] = {
             "version": 1,
             "workers": 1,
@@ -121,7 +121,8 @@ class Site:
             "admin": {"socket": str(self._folder / "admin.sock")},
         }
         for key, value in sections.items():
-            config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
+            extends = isinstance(value, dict) and key != "backends"
+            config[key] = {**config.get(key, {}), **value} if extends else value
         return config
 
 

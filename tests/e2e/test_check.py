@@ -60,7 +60,7 @@ def test_a_key_of_another_certificate_is_an_error(site, write, certificates):
     config["hosts"][0]["certificates"][0]["key"] = str(certificates.pair("b.test").key)
     done = terminator("check", write(config))
     assert done.returncode == 2
-    assert "match" in done.stderr
+    assert "does not belong to the key" in done.stderr
     assert str(certificates.pair("b.test").key) in done.stderr
 
 
