@@ -1,1 +1,121 @@
-"""One module per command, imported late so that a quick answer starts quickly."""
+"""The command `terminator`: which subcommands exist, how errors are told, and the exit codes.
+
+Exit codes: 0 well, 1 failure while running, 2 usage or invalid configuration, 3 daemon not reachable, 4 warnings under
+`check --strict`. Results go to stdout, diagnostics to stderr. A subcommand is a module of this package with `HELP`,
+`add_arguments(parser)` and `run(args) -> int`; only the one that was asked for is imported, so that each starts fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from terminator.errors import ConfigError, TerminatorError
+
+COMMANDS = {
+    "run": "serve, in the foreground",
+    "check": "check a configuration with its certificates and keys",
+    "reload": "make the running daemon read its configuration and certificates anew",
+    "status": "what the running daemon is doing",
+    "certs": "the certificates that are served, beside those on disk",
+    "explain": "which listener, certificate, route and backend answer a URL",
+    "report": "what the logs say about handshakes, with plots",
+    "selftest": "what this machine's TLS can do",
+    "top": "the running daemon, live",
+    "backend": "take a server of a backend out of service, or back",
+    "schema": "the JSON Schema of the configuration",
+    "demo": "a running proxy to try, with certificates of its own",
+}
+
+FAILED, INVALID, INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code. Usage errors leave by SystemExit(2), as argparse does it."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parser(arguments).parse_args(arguments)
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return INVALID
+    except TerminatorError as error:
+        print(f"terminator: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. The interpreter's own flush at exit must find nothing to fail on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="terminator",
+        description="TLS-terminating reverse proxy daemon that explains every handshake.",
+        epilog="`terminator COMMAND --help` explains a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, help="versions of terminator and of what it stands on")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    asked = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, text in COMMANDS.items():
+        if importlib.util.find_spec(f"terminator.cli.{name}") is None:
+            continue
+        if name != asked:  # listed, and not imported
+            commands.add_parser(name, help=text, add_help=False)
+            continue
+        module: ModuleType = importlib.import_module(f"terminator.cli.{name}")
+        command = commands.add_parser(name, help=text, description=module.HELP, allow_abbrev=False)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+class _Version(argparse.Action):
+    """`terminator 0.1.0 (Python 3.11.2, OpenSSL 3.0.19 27 Jan 2026, trio 0.35.0, h11 0.16.0)`."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        print(f"terminator {version()} ({foundations()})")
+        parser.exit()
+
+
+def version() -> str:
+    """Version of the installed distribution; `unknown` when the source tree runs without being installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("terminator-proxy")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def foundations() -> str:
+    """Versions of what terminator stands on, and what its OpenSSL can do."""
+    import platform
+    import ssl
+    from importlib import metadata
+
+    from terminator.tls import openssl
+
+    able = openssl.prove()
+    parts = [f"Python {platform.python_version()}", ssl.OPENSSL_VERSION]
+    parts += [f"{name} {metadata.version(name)}" for name in ("trio", "h11")]
+    return f"{', '.join(parts)}; X25519MLKEM768 {'yes' if 'X25519MLKEM768' in able.groups else 'no'}"

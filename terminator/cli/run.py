@@ -1,0 +1,29 @@
+"""`terminator run`: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from terminator.cli import version
+
+HELP = """Serve, in the foreground, until SIGTERM or SIGINT: these drain first, a second one ends at once. SIGHUP
+reloads, SIGUSR1 reopens log files. Exit codes: 0 stopped as asked, 1 failed, 2 the configuration or a file it names is
+invalid."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", "-c", metavar="FILE", required=True, help="the configuration (YAML)")
+
+
+def run(args: argparse.Namespace) -> int:
+    import platform
+    import ssl
+
+    from terminator.service import candidate
+    from terminator.service.master import Master, Versions
+
+    # A reload reads the same file, wherever the process stands by then.
+    path = os.path.abspath(args.config)
+    versions = Versions(version(), platform.python_version(), ssl.OPENSSL_VERSION)
+    return Master(path, candidate.read(path), versions, os.environ).run()

@@ -1,0 +1,363 @@
+"""The parent of all: owns sockets, configuration and keys, keeps its children running, and never serves a client.
+
+Single-threaded and synchronous, one `select` around signals, channels and timers. It has never run an event loop, so
+it can fork at any time. Whatever takes long here (reading thousands of certificates) delays no client.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from terminator.service import account, admin, admin_link, children, listeners, messages, worker
+from terminator.service.account import Reloaded
+from terminator.service.admin_link import AdminLink, AdminSockets
+from terminator.service.attempt import Attempt
+from terminator.service.candidate import Candidate, warnings
+from terminator.service.channel import MasterEnd
+from terminator.service.chores import Chores
+from terminator.service.notify import Notify
+from terminator.service.process import Message
+from terminator.service.reload import Reloads, Request
+from terminator.service.reports import Reports
+from terminator.service.standing import Rebound, Standing
+from terminator.service.timers import Timers
+from terminator.service.workforce import Workforce
+from terminator.telemetry.board import Board, worker_row
+from terminator.telemetry.events import (
+    CertificateWarning,
+    ServerDrain,
+    ServerNotice,
+    ServerReady,
+    ServerStart,
+    ServerStop,
+)
+from terminator.telemetry.journal import Journal
+from terminator.tls import openssl
+from terminator.tls.contexts import ContextStore
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+LOG_RETRY_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What is told at the start."""
+
+    terminator: str
+    python: str
+    openssl: str
+
+
+class Master:
+    """`run` serves until stopped and returns the exit code. Raises StartError or ConfigError before it serves."""
+
+    def __init__(
+        self, config_path: str, candidate: Candidate, versions: Versions, environ: MutableMapping[str, str]
+    ) -> None:
+        config = candidate.config
+        self._begun = time.monotonic()
+        self._started = datetime.now(UTC)
+        self._versions = versions
+        self.config_path = config_path
+        self._identity = children.identity(config.user, config.group)
+        self.admin_gid = self._identity.gid if self._identity is not None else -1
+        owner = (self._identity.uid, self._identity.gid) if self._identity is not None else None
+        self.journal = Journal(config.log, generation=lambda: self.standing.number, owner=owner)
+        self.notify = Notify(environ)
+        self.inherited = listeners.Inherited(environ)
+        workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
+        self._capabilities = openssl.prove()
+        bound = []
+        try:
+            for each in config.listeners:
+                bound.append(listeners.bind(each, workers, self.inherited))
+            self.standing = Standing(1, candidate, tuple(bound), datetime.now(UTC))
+            self._admin_sockets = admin_link.bind(config.admin, self.inherited, self.admin_gid)
+        except BaseException:
+            for each_bound in bound:
+                each_bound.close()
+            raise
+        self.board = Board(worker_row(workers))
+        self.timers = Timers()
+        self._reloaded = Reloaded()
+        self._chores = Chores(self)
+        self.contexts = ContextStore(self._capabilities, self._chores.tickets())
+        self.contexts.commit(self.contexts.prepare(candidate.materials))
+        self._selector = selectors.DefaultSelector()
+        self._reloads = Reloads(self)
+        self.workforce = Workforce(
+            workers,
+            fork=self._fork_worker,
+            selector=self._selector,
+            emit=self.journal.emit,
+            hear=self._worker_says,
+            came=self._reloads.came,
+            gone=self._worker_gone,
+        )
+        self._reports = Reports(self.workforce)
+        self.admin = AdminLink(
+            fork=self._fork_admin, selector=self._selector, emit=self.journal.emit, ask=self._admin_asks
+        )
+        self._announced = False
+        self._stopping: str | None = None
+        self._drain_until = 0.0
+        self._exit_code = 0
+
+    # ------------------------------------------------------------------------------------------------------ the loop
+
+    def run(self) -> int:
+        _raise_file_limit()
+        self._say_start()
+        self._watch_signals()
+        gc.collect()
+        self.admin.serve(self._admin_sockets)
+        self._chores.start()
+        while not self._over():
+            self._turn()
+        return self._finish()
+
+    def _turn(self) -> None:
+        due = [part.wake_at() for part in (self.workforce, self.admin, self._reloads, self._reports, self.timers)]
+        now = time.monotonic()
+        timeout = max(0.0, min((moment for moment in due if moment is not None), default=now + 60) - now)
+        if self.journal.filenos():
+            timeout = min(timeout, LOG_RETRY_SECONDS)
+        # First what has arrived, then the clock: after a pause of the whole machine the heartbeats lie here unread.
+        for key, _ in self._selector.select(timeout):
+            key.data()
+        now = time.monotonic()
+        for part in (self.workforce, self.admin, self._reloads, self._reports, self.timers):
+            part.tick(now)
+        if self.workforce.gave_up is not None and self._stopping is None:
+            self._exit_code = 1
+            self.stop(self.workforce.gave_up)
+        if not self._announced and self.workforce.table.was_ready:
+            self._say_ready()
+        if self._stopping is not None and self.workforce.table.ended and not self.admin.stopped:
+            self.admin.stop()
+        self.journal.flush()
+
+    def _over(self) -> bool:
+        return self._stopping is not None and self.workforce.table.ended and self.admin.stopped and self.admin.ended
+
+    def _finish(self) -> int:
+        self.journal.emit(ServerStop(exit_code=self._exit_code, connections_cut=self.workforce.cut))
+        self.journal.close()
+        self.notify.close()
+        return self._exit_code
+
+    # ------------------------------------------------------------------------------------------------------- signals
+
+    def _watch_signals(self) -> None:
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        self._signal_writer = writer  # held: the signal module knows its number only
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+        def wake() -> None:
+            actions = {
+                signal.SIGTERM: lambda: self.stop("SIGTERM"),
+                signal.SIGINT: lambda: self.stop("SIGINT"),
+                signal.SIGHUP: self._reload_by_signal,
+                signal.SIGUSR1: self._reopen_logs,
+                signal.SIGCHLD: self._reap,
+            }
+            for number in reader.recv(4096):
+                actions[signal.Signals(number)]()
+            self._reap()  # a full buffer may have swallowed a SIGCHLD
+
+        self._selector.register(reader, selectors.EVENT_READ, wake)
+
+    def stop(self, reason: str) -> None:
+        """Drains and ends; a second call ends at once."""
+        if self._stopping is not None:
+            self.workforce.kill()
+            self.admin.kill()
+            return
+        self._stopping = reason
+        self._reloads.stop()
+        seconds = self.standing.candidate.config.timeouts.drain
+        connections = self.workforce.connections
+        self.journal.emit(ServerDrain(reason=reason, connections=connections, deadline_s=seconds))
+        self.notify.stopping(f"Draining {connections} connections, at most {seconds:g} s ({reason})")
+        self._chores.stop(seconds)
+        self.workforce.drain(seconds)
+        # The workers close their copies; while one is open anywhere the kernel goes on queueing connections.
+        for each in self.standing.bound:
+            each.close()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            now = time.monotonic()
+            if not self.workforce.exited(pid, status, now):
+                self.admin.exited(pid, status, now)
+
+    def _reload_by_signal(self) -> None:
+        self.reload(Request("signal", lambda attempt: None))
+
+    def _reopen_logs(self) -> None:
+        self.journal.reopen()  # first: a new file is given to the workers' user before they open it
+        self.workforce.send_all(messages.ReopenLogs())
+        self.admin.send(messages.ReopenLogs())
+
+    # -------------------------------------------------------------------------------------------------------- reload
+
+    def reload(self, request: Request) -> None:
+        """At once, or when the service has become ready."""
+        if not self._announced and self._stopping is None:
+            self.timers.once("reload", 0.1, lambda: self.reload(request))
+            return
+        self._reloads.request(request)
+
+    def reload_begins(self) -> None:
+        self.notify.reloading("Reloading")
+
+    def in_force(self, standing: Standing, rebound: Rebound) -> None:
+        before, self.standing = self.standing, standing
+        for each in rebound.closing():
+            each.close()
+        self._chores.in_force()
+        if before.candidate.config.admin != standing.candidate.config.admin:
+            self.admin.serve(rebound.admin)
+
+    def reload_ended(self, attempt: Attempt) -> None:
+        self._reloaded.note(attempt)
+        self.journal.emit(attempt.event())
+        self.notify.ready(self.sentence())
+        self._chores.reload_ended(attempt)
+        gc.collect()  # generations that have ended, while nobody waits for us
+
+    # ------------------------------------------------------------------------------------------------------ children
+
+    def _fork_worker(self, number: int) -> tuple[int, MasterEnd]:
+        own = [(each.config, each.sockets_of(number)) for each in self.standing.bound]
+        job = worker.Job(
+            number=number,
+            workers=self.workforce.count,
+            plan=self.standing.plan,
+            contexts=self.contexts,
+            listeners=own,
+            journal=self.journal,
+            board=self.board,
+        )
+        keep = [sock.fileno() for _, sockets in own for sock in sockets]
+        return self._fork(lambda channel: worker.main(job, channel), f"terminator-w{number}", keep)
+
+    def _fork_admin(self, sockets: AdminSockets) -> tuple[int, MasterEnd]:
+        job = admin.Job(sockets.full, sockets.read_only, self.board, self.journal)
+        keep = [sock.fileno() for sock in sockets.all()]
+        return self._fork(lambda channel: admin.main(job, channel), "terminator-adm", keep)
+
+    def _fork(self, run: Callable[[socket.socket], int], title: str, keep: list[int]) -> tuple[int, MasterEnd]:
+        self.journal.flush()
+        keep += [destination.fd for destination in self.journal.destinations()]
+        return children.fork(run, title=title, keep=keep, become=self._identity)
+
+    def _worker_says(self, number: int, message: Message) -> None:
+        self._reloads.heard(number, message)
+        self._reports.heard(number, message)
+
+    def _worker_gone(self, number: int) -> None:
+        self.board.retire(worker_row(number))
+        self._reloads.gone(number)
+        self._reports.gone(number)
+
+    def _admin_asks(self, message: Message, answer: Callable[[int, object], None]) -> None:
+        match message:
+            case {"what": "ready"}:
+                ready = self._stopping is None and self.workforce.table.any_serving
+                answer(200 if ready else 503, {"ready": ready, "state": self.state()})
+            case {"what": "certs"}:
+                answer(200, account.certs(self.standing))
+            case {"what": "status"}:
+                self._reports.ask(lambda rows: answer(200, self._status(rows)))
+            case {"what": "reload", "dry_run": bool(dry_run), "accept_worse": bool(accept_worse)}:
+                codes = {"ok": 200, "unchanged": 200, "refused": 409, "failed": 500}
+                self.reload(
+                    Request(
+                        "command",
+                        lambda attempt: answer(codes[attempt.outcome], attempt.as_json()),
+                        dry_run=dry_run,
+                        accept_worse=accept_worse,
+                    )
+                )
+            case _:
+                answer(400, {"error": "the master does not know this question"})
+
+    # ------------------------------------------------------------------------------------------------------- telling
+
+    def state(self) -> str:
+        if self._stopping is not None:
+            return "draining"
+        return "serving" if self._announced else "starting"
+
+    def sentence(self) -> str:
+        return account.sentence(self.standing, self.workforce, self._reloaded)
+
+    def _status(self, backends: list[dict[str, object]]) -> dict[str, object]:
+        return account.status(
+            version=self._versions.terminator,
+            started=self._started,
+            state=self.state(),
+            config_path=self.config_path,
+            standing=self.standing,
+            workforce=self.workforce,
+            reloaded=self._reloaded,
+            backends=backends,
+            capabilities_off=self._capabilities.problems,
+        )
+
+    def _say_start(self) -> None:
+        self.journal.emit(
+            ServerStart(
+                version=self._versions.terminator,
+                pid=os.getpid(),
+                python=self._versions.python,
+                openssl=self._versions.openssl,
+                config=self.config_path,
+            )
+        )
+        for problem in self._capabilities.problems:
+            self.journal.emit(ServerNotice(topic="tls_switched_off", message=problem))
+        candidate = self.standing.candidate
+        for text in candidate.warnings:
+            self.journal.emit(ServerNotice(topic="config_warning", message=text))
+        for host, text in warnings(candidate, datetime.now(UTC)):
+            file, _, message = text.partition(": ")
+            self.journal.emit(CertificateWarning(host=host, file=file, message=message or text))
+
+    def _say_ready(self) -> None:
+        self._announced = True
+        self.journal.emit(
+            ServerReady(
+                listeners=[f"{each.config.name}={each.address()}" for each in self.standing.bound],
+                hosts=len(self.standing.candidate.config.hosts),
+                workers=self.workforce.count,
+                duration_ms=round((time.monotonic() - self._begun) * 1000, 3),
+            )
+        )
+        self.notify.ready(self.sentence())
+
+
+def _raise_file_limit() -> None:
+    """As many descriptors as we may have: a connection takes two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
