@@ -27,7 +27,7 @@ def text_line(fields: Fields) -> bytes:
 
 
 def _handshake(fields: Fields) -> str:
-    name = _client(fields) + " " + _plain(fields.get("server.name", "(no SNI)"))
+    name = _client(fields) + " " + _word(fields.get("server.name", "-"))
     used = {"client.address", "client.port", "server.name", "tls.established", *_HEAD}
     if fields.get("tls.established"):
         what = " ".join(
@@ -45,7 +45,9 @@ def _handshake(fields: Fields) -> str:
 
 def _request(fields: Fields) -> str:
     query = fields.get("url.query")
-    target = _plain(fields.get("url.path", "-")) + ("" if query is None else "?" + _plain(query))
+    target = (
+        f"{fields.get('http.request.host', '-')}{fields.get('url.path', '-')}{'' if query is None else f'?{query}'}"
+    )
     used = {
         *_HEAD,
         "client.address",
@@ -58,9 +60,8 @@ def _request(fields: Fields) -> str:
         "http.response.body.size",
     }
     text = (
-        f"{_client(fields)} {_plain(fields.get('http.request.method', '-'))} "
-        f"{_plain(fields.get('http.request.host', '-'))}{target} "
-        f"{_plain(fields.get('http.response.status_code', '-'))} {_plain(fields.get('http.response.body.size', 0))}B"
+        f"{_client(fields)} {_word(fields.get('http.request.method', '-'))} "
+        f"{_word(target)} {_plain(fields.get('http.response.status_code', '-'))} {_plain(fields.get('http.response.body.size', 0))}B"
     )
     return text + _timing(fields, "total", _REQUEST_PHASES, used) + _rest(fields, used)
 
@@ -96,8 +97,14 @@ def _value(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(part) for part in value) + "]"
+    text = _word(value)
+    return f'"{text}"' if not text or ("=" in text and text[0] != '"') else text
+
+
+def _word(value: object) -> str:
+    """The value as one word: quoted when it has a space in it, or anything that had to be escaped."""
     text = _plain(value)
-    return f'"{text}"' if not text or " " in text or '"' in text or "=" in text or "\\" in text else text
+    return f'"{text}"' if " " in text or "\\" in text else text
 
 
 def _plain(value: object) -> str:
