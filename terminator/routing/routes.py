@@ -47,7 +47,7 @@ class Route(Generic[T]):
     @property
     def rank(self) -> tuple[bool, int, int, int]:
         """Grows with how specific the route is; routes that are equal here do not know who goes first."""
-        definite = sum(wanted is not None for _, wanted in (*self.headers, *self.query))
+        definite = bool(self.methods) + sum(wanted is not None for _, wanted in (*self.headers, *self.query))
         return (self.exact, len(self.path), self.conditions, definite)
 
     def __str__(self) -> str:

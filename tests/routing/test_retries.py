@@ -113,7 +113,9 @@ def test_what_busy_times_saved_is_gone_after_a_pause() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 5)), max_size=200), st.floats(0.01, 1))
-def test_the_bucket_never_holds_more_than_recent_requests_brought(steps: list[tuple[bool, float]], share: float) -> None:
+def test_the_bucket_never_holds_more_than_recent_requests_brought(
+    steps: list[tuple[bool, float]], share: float
+) -> None:
     budget, now, requests, taken = Budget(share), 0.0, 0, 0
     for is_request, pause in steps:
         now += pause
