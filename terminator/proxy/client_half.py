@@ -31,6 +31,7 @@ class ClientHalf:
         "_head",
         "_http",
         "_incoming",
+        "_max_fields",
         "_outgoing",
         "_trailers_fit",
         "response_begun",
@@ -46,6 +47,7 @@ class ClientHalf:
         self._body: IncomingBody | None = None
         self._head: RequestHead | None = None
         self._trailers_fit = False
+        self._max_fields = 0
         self.response_begun = False
         """The final response has been begun: no other one can be sent for this request."""
         self.response_bytes = 0
@@ -53,32 +55,58 @@ class ClientHalf:
 
     # ------------------------------------------------------------------------------------------------- the request
 
+    def request_waiting(self) -> bool:
+        """Whether a byte of the next request has been received already, or can be without waiting."""
+        if not len(self._incoming):
+            try:
+                self._take_in(self.stream.receive_now(RECEIVE_BYTES) or b"")
+            except ClientGone:
+                return False
+        return len(self._incoming) > 0
+
     async def wait_for_request(self) -> bool:
         """True as soon as a byte of the next request is there, False when the client has said goodbye instead."""
         while not len(self._incoming):
             data = await self.stream.receive(RECEIVE_BYTES)
             if not data:
                 return False
-            self._incoming.feed(data)
-            self._incoming.skip_empty_line()
+            self._take_in(data)
         return True
 
-    async def receive_head(self, max_bytes: int, max_fields: int) -> RequestHead:
-        """The next request's head. Raises `ClientError`s; after one of them nothing more can be read."""
+    def _take_in(self, data: bytes) -> None:
+        """Bytes before a request line, where an empty line does not count (RFC 9112 §2.2)."""
+        self._incoming.feed(data)
+        self._incoming.skip_empty_line()
+
+    def head_now(self, max_bytes: int, max_fields: int) -> RequestHead | None:
+        """The next request's head if it is there whole, else None: then await `receive_head`, same limits. Raises
+        `ClientError`s; after one of them nothing more can be read."""
         self._incoming.max_head_bytes = max_bytes
+        self._max_fields = max_fields
         self._http = self._body = None
         self.response_begun = False
         self.response_bytes = 0
-        while (raw := self._incoming.take_head()) is None:
-            if self._incoming.overflows:
-                raise HeadTooLarge(f"the request head passes {max_bytes} bytes")
+        return self._take_head()
+
+    async def receive_head(self) -> RequestHead:
+        """Waits for the rest of the head that `head_now` found incomplete. Raises as it does."""
+        while (head := self._take_head()) is None:
             data = await self.stream.receive(RECEIVE_BYTES)
             if not data:
                 raise ClientGone("the client closed the connection amid its request head")
             self._incoming.feed(data)
-        if len(raw) > max_bytes:
-            raise HeadTooLarge(f"the request head passes {max_bytes} bytes")
-        return self._admit(raw, max_fields)
+        return head
+
+    def _take_head(self) -> RequestHead | None:
+        self._incoming.skip_empty_line()  # its two bytes may have come in two reads
+        raw = self._incoming.take_head()
+        if raw is None:
+            if self._incoming.overflows:
+                raise HeadTooLarge(f"the request head passes {self._incoming.max_head_bytes} bytes")
+            return None
+        if len(raw) > self._incoming.max_head_bytes:
+            raise HeadTooLarge(f"the request head passes {self._incoming.max_head_bytes} bytes")
+        return self._admit(raw, self._max_fields)
 
     def _admit(self, raw: bytes, max_fields: int) -> RequestHead:
         head = request_head.parse(raw, max_fields=max_fields)
@@ -102,18 +130,19 @@ class ClientHalf:
     def body_now(self) -> bytes | None:
         """The next piece of the request's body if it is there already, b"" at its end, None if it must be awaited."""
         assert self._body is not None
-        if self._body.ended:
+        body = self._body
+        if body.ended:
             return b""
         try:
-            piece = self._body.piece()
+            piece = body.piece()
             while piece is None and (data := self.stream.receive_now(RECEIVE_BYTES)) is not None:
-                self._body.feed(data)
-                piece = self._body.piece()
+                body.feed(data)
+                piece = body.piece()
         except h11.RemoteProtocolError as error:
             if self.stream.ended:
                 raise ClientGone("the client closed the connection amid its request body") from error
             raise BadRequest(f"the request body is refused: {error}") from error
-        if self._body.ended:
+        if self.request_complete:
             self._keep_rest()
         return piece
 

@@ -85,6 +85,7 @@ class _Worker:
             fleet=self._fleet,
             emit=self._journal.emit,
             board=self._job.board.writer(worker_row(self._job.number)),
+            capabilities=self._contexts.capabilities,
         )
         listeners = [each for config, sockets in self._job.listeners for each in self._listening(config, sockets)]
         try:

@@ -62,6 +62,12 @@ FAMILIES: dict[str, Family] = {
         Family("terminator_connections", "gauge", "Open client connections by state.", ("state",)),
         Family("terminator_connections_accepted_total", "counter", "Connections accepted.", ("listener",)),
         Family(
+            "terminator_connections_refused_total",
+            "counter",
+            "Connections closed before their handshake, by the limit that was reached.",
+            ("reason",),
+        ),
+        Family(
             "terminator_client_bytes_total",
             "counter",
             "Bytes of bodies and tunnels, received from and sent to clients.",

@@ -101,7 +101,7 @@ class ContextStore:
 
     def __init__(self, capabilities: Capabilities, tickets: Tickets | None = None) -> None:
         """tickets: the keys of the present period; None leaves each context its own random key."""
-        self._capabilities = capabilities
+        self.capabilities = capabilities
         self._tickets = tickets if capabilities.ticket_keys else None
         self._materials: Materials = {}
         self.contexts: Mapping[str, ssl.SSLContext] = {}
@@ -122,7 +122,7 @@ class ContextStore:
                 contexts[host] = self.contexts[host]
                 continue
             try:
-                contexts[host] = build(material, capabilities=self._capabilities, tickets=tickets)
+                contexts[host] = build(material, capabilities=self.capabilities, tickets=tickets)
                 fresh.append(host)
             except ConfigError as error:
                 problems += [f"host {host}: {problem}" for problem in error.problems]
@@ -140,7 +140,7 @@ class ContextStore:
 
     def rotate(self, tickets: Tickets) -> None:
         """From now on tickets are issued and accepted under these keys alone; some 10 µs per host."""
-        if self._capabilities.ticket_keys:
+        if self.capabilities.ticket_keys:
             self._tickets = tickets
             self._set_keys(self.contexts, tickets)
 

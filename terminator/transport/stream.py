@@ -145,7 +145,7 @@ class Stream:
             trio.lowlevel.notify_closing(self.sock)
             self.sock.close()
 
-    def abort(self) -> None:
-        """Closes without any farewell: what the peer got so far is incomplete, and its TLS library can tell."""
+    def give_up(self) -> None:
+        """Nothing more may be sent, not even a farewell: when the owner closes, the peer sees that what it got is
+        incomplete (its TLS library can tell, RFC 8446 §6.1)."""
         self.broken = True
-        self.close()

@@ -1,0 +1,64 @@
+"""One server of a backend, with everything this worker has learnt about it: load, health, idle connections.
+
+It outlives generations: a reload that leaves a server in the configuration keeps its connections and its record.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from terminator.backend.connection import BackendConnection
+from terminator.config.values import Address
+from terminator.routing.health import Health
+from terminator.transport.connect import connect
+
+
+class Server:
+    """Named by its backend and its address."""
+
+    def __init__(self, backend: str, address: Address) -> None:
+        self.backend = backend
+        self.address = address
+        self.key = str(address)
+        self.health = Health()
+        self.in_flight = 0
+        """Requests of this worker that are with the server now."""
+        self._idle: deque[BackendConnection] = deque()
+
+    def take_idle(self, now: float, idle_seconds: float) -> BackendConnection | None:
+        """A kept connection that is alive, the one used last; None if there is none."""
+        while self._idle:
+            connection = self._idle.pop()
+            if now - connection.idle_since < idle_seconds and connection.still_silent():
+                return connection
+            connection.close()
+        return None
+
+    def keep(self, connection: BackendConnection, now: float, most: int) -> None:
+        """Takes a reusable connection back; the oldest goes when there are more than `most`."""
+        connection.idle_since = now
+        self._idle.append(connection)
+        while len(self._idle) > most:
+            self._idle.popleft().close()
+
+    async def connect(self) -> BackendConnection:
+        """A new connection. Raises `ConnectFailed`; the caller sets the deadline."""
+        return BackendConnection(await connect(self.address))
+
+    def sweep(self, now: float, idle_seconds: float) -> None:
+        """Closes idle connections that are past their time or whose server has ended them."""
+        for _ in range(len(self._idle)):
+            connection = self._idle.popleft()
+            if now - connection.idle_since < idle_seconds and connection.still_silent():
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def close(self) -> None:
+        """Closes the idle connections; those in use belong to their exchanges."""
+        while self._idle:
+            self._idle.pop().close()
+
+    @property
+    def idle_connections(self) -> int:
+        return len(self._idle)

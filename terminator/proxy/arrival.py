@@ -1,0 +1,199 @@
+"""From accept to an established connection on a TLS listener: who is there, may they come in, and by which host."""
+
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import trio
+
+from terminator.errors import BackendClosed, ClientGone, ConnectFailed
+from terminator.proxy.acceptor import Listening
+from terminator.proxy.client import serve_requests
+from terminator.proxy.client_half import ClientHalf
+from terminator.proxy.facts import Client, Origin, origin_of
+from terminator.proxy.generation import HostEntry
+from terminator.proxy.tunnel import Tunnel
+from terminator.telemetry.events import ServerNotice
+from terminator.tls.client_certificates import examine
+from terminator.tls.handshake import Choice, Established, PassedThrough, Passthrough, Refusal, handshake
+from terminator.tls.handshake_facts import HandshakeFacts, HandshakeFailed, handshake_event
+from terminator.tls.preface import read_proxy_header
+from terminator.transport.connect import connect
+from terminator.transport.stream import Stream
+from terminator.wire.client_hello import ClientHello
+from terminator.wire.client_side import ClientSide
+
+if TYPE_CHECKING:
+    from terminator.proxy.traffic import Traffic
+
+
+async def serve(
+    traffic: Traffic, listening: Listening, sock: socket.socket, peer: object, accepted_at: float, connection_id: str
+) -> None:
+    """The connection handler of a TLS listener. Takes `sock` over: it is closed afterwards in every case."""
+    limits = traffic.generation.config.limits
+    origin = origin_of(sock, peer)
+    if not traffic.admission.enter(origin.address, limits.connections_per_ip):
+        sock.close()
+        traffic.turned_away("connections_per_ip")
+        return
+    try:
+        arrival = _Arrival(traffic, listening, connection_id, origin)
+        client = await arrival.shake_hands(sock, accepted_at)
+        if client is not None:
+            await _serve_client(traffic, client)
+    finally:
+        traffic.admission.leave(origin.address)
+
+
+async def _serve_client(traffic: Traffic, client: Client) -> None:
+    stream = client.half.stream
+
+    def gone() -> None:
+        client.gone = True
+        if client.deadline is not None:
+            client.deadline.fail(ClientGone("the client closed the connection while its response was awaited"))
+
+    traffic.departures.watch(stream.sock, gone)
+    try:
+        await serve_requests(traffic, client)
+    finally:
+        traffic.departures.forget(stream.sock)
+        stream.close()
+
+
+class _Arrival:
+    """From accept to an established connection: who is there, may they come in, and by which host."""
+
+    def __init__(self, traffic: Traffic, listening: Listening, connection_id: str, origin: Origin) -> None:
+        self._traffic = traffic
+        self._generation = traffic.generation
+        self._listening = listening
+        self._connection_id = connection_id
+        self._origin = origin
+        self._proxy_address: str | None = None
+        self._trusted = False
+
+    async def shake_hands(self, sock: socket.socket, accepted_at: float) -> Client | None:
+        """The client once its handshake is done, None if there is none to serve. Either way it has been recorded."""
+        traffic = self._traffic
+        seconds = self._generation.config.timeouts.handshake
+        in_progress = traffic.meters.in_progress()
+        in_progress.inc()
+        try:
+            await self._read_proxy_header(sock, accepted_at, seconds)
+            result = await handshake(
+                sock,
+                accepted_at=accepted_at,
+                deadline_seconds=seconds,
+                choose=self._choose,
+                capabilities=traffic.capabilities,
+            )
+        except HandshakeFailed as error:
+            self._record(error.facts, error)
+            return None
+        finally:
+            in_progress.dec()
+        if isinstance(result, PassedThrough):
+            self._record(result.facts, None)
+            await self._pass_through(result)
+            return None
+        self._record(result.facts, None)
+        return self._client(result)
+
+    async def _read_proxy_header(self, sock: socket.socket, accepted_at: float, seconds: float) -> None:
+        """Required from the listener's trusted peers; from others the bytes would be no TLS, and are refused so."""
+        settings = self._listening.config.proxy_protocol
+        if settings is None or not self._origin.within(self._traffic.networks(tuple(settings.trusted))):
+            return
+        header = await read_proxy_header(sock, accepted_at=accepted_at, deadline_seconds=seconds)
+        self._trusted = True
+        self._proxy_address = self._origin.address
+        if not header.local and header.source is not None:
+            self._origin = Origin(*header.source, server_port=(header.destination or ("", 0))[1])
+
+    def _choose(self, hello: ClientHello) -> Choice | Refusal | Passthrough:
+        generation, origin = self._generation, self._origin
+        limit = generation.config.limits.handshakes_per_ip
+        if not self._traffic.admission.may_shake_hands(origin.address, trio.current_time(), limit):
+            return Refusal("too_many_handshakes", f"more than {limit} handshakes within a second from {origin.address}")
+        acme = generation.config.tls.acme_tls
+        if acme is not None and b"acme-tls/1" in hello.alpn:
+            return Passthrough(acme)
+        entry, _ = generation.host_for_sni(hello.server_name)
+        if entry is None:
+            asked = f"no host answers to {hello.server_name}" if hello.server_name else "the client sent no SNI"
+            return Refusal("unrecognized_name", asked)
+        material = entry.material
+        return Choice(
+            context=entry.context,
+            host=entry.name,
+            alpn=tuple(entry.policy.alpn),
+            certificates={pair.info.key_type: pair.info.serial for pair in material.pairs},
+            admit=lambda connection: examine(connection, material, datetime.now(UTC)),
+            in_thread=entry.slow_key,
+            tag=entry,
+        )
+
+    def _client(self, established: Established) -> Client:
+        facts, config = established.facts, self._generation.config
+        entry: HostEntry = established.choice.tag
+        request_id = config.request_id
+        side = ClientSide(
+            address=self._origin.address,
+            port=self._origin.port,
+            scheme="https",
+            server_port=self._origin.server_port,
+            trusted=self._trusted,
+            certificate=facts.client_certificate,
+            ja4=facts.ja4 if config.ja4_header is not None else None,
+            ja4_header=config.ja4_header,
+            claims=(request_id.header,) if request_id is not None else (),
+        )
+        return Client(
+            id=self._connection_id,
+            listener=self._listening.config,
+            half=ClientHalf(established.stream),
+            origin=self._origin,
+            side=side,
+            server_name=facts.hello.server_name if facts.hello is not None else None,
+            authentication=entry.material.authentication,
+            certificate=facts.client_certificate,
+            tls_version=facts.protocol_version or "",
+            tls_cipher=facts.cipher or "",
+            facts=facts,
+            idle_since=trio.current_time(),
+        )
+
+    async def _pass_through(self, result: PassedThrough) -> None:
+        """Joins the untouched connection with the address that answers TLS-ALPN-01 (RFC 8737)."""
+        stream = Stream(result.sock, ClientGone)
+        timeouts = self._generation.config.timeouts
+        try:
+            with trio.fail_after(timeouts.backend_connect):
+                backend = Stream(await connect(result.choice.tag), BackendClosed)
+        except (trio.TooSlowError, ConnectFailed) as error:
+            text = f"acme-tls/1 could not be passed on to {result.choice.tag}: {error or 'no connection in time'}"
+            self._traffic.emit(ServerNotice(topic="acme_tls", message=text, generation=self._generation.number))
+            stream.close()
+            return
+        try:
+            await Tunnel(stream, backend, timeouts.body_idle).run(b"", b"")
+        finally:
+            backend.close()
+            stream.close()
+
+    def _record(self, facts: HandshakeFacts, error: HandshakeFailed | None) -> None:
+        event = handshake_event(
+            facts,
+            conn_id=self._connection_id,
+            listener=self._listening.config.name,
+            client_address=self._origin.address or None,
+            client_port=self._origin.port or None,
+            proxy_address=self._proxy_address,
+            generation=self._generation.number,
+            error=error,
+        )
+        self._traffic.handshake_done(event)

@@ -1,0 +1,107 @@
+"""The requests of one client connection, one after the other, until either side wants no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from terminator.errors import ClientError, ClientGone, HeadTimeout, TerminatorError
+from terminator.proxy.client_half import ClientHalf
+from terminator.proxy.exchange import LINGER_SECONDS, Exchange
+from terminator.proxy.facts import Client
+from terminator.telemetry.events import HttpRequest
+from terminator.wire import replies
+from terminator.wire.request_head import RequestHead
+
+if TYPE_CHECKING:
+    from terminator.proxy.traffic import Traffic
+
+
+async def serve_requests(traffic: Traffic, client: Client) -> None:
+    """Exchanges one after the other, until either side wants no more. The caller closes the stream."""
+    half = client.half
+    served = 0
+    while await _next_request(traffic, client, first=not served):
+        began_at = trio.current_time()
+        head = await _receive_head(traffic, client, began_at)
+        if head is None:
+            return
+        exchange = Exchange(traffic, client, head, began_at, trio.current_time())
+        await exchange.run()
+        served += 1
+        if not exchange.reusable or half.stream.broken:
+            return
+        client.idle_since = trio.current_time()
+
+
+async def _next_request(traffic: Traffic, client: Client, *, first: bool) -> bool:
+    """Waits between requests; False when the connection is to be closed instead."""
+    half = client.half
+    if half.request_waiting():
+        return True
+    if traffic.draining and not first:
+        return False
+    idle = traffic.generation.config.timeouts.client_idle
+    with trio.CancelScope(deadline=trio.current_time() + idle) as scope:
+        if not first:
+            traffic.idle.add(scope)
+        try:
+            return await half.wait_for_request()
+        except ClientGone:
+            return False  # a reset between requests is a routine goodbye
+        finally:
+            traffic.idle.discard(scope)
+    return half.request_waiting()  # what came at the very moment of the drain is still served
+
+
+async def _receive_head(traffic: Traffic, client: Client, began_at: float) -> RequestHead | None:
+    """The next head, or None when it was refused: then the refusal has been answered and recorded."""
+    limits, timeouts = traffic.generation.config.limits, traffic.generation.config.timeouts
+    half = client.half
+    error: TerminatorError
+    try:
+        head = half.head_now(limits.request_head, limits.headers)
+        if head is not None:
+            return head
+        with trio.CancelScope(deadline=began_at + timeouts.request_head):
+            return await half.receive_head()
+        error = HeadTimeout(f"no whole request head within {timeouts.request_head:g} s")
+    except ClientError as caught:
+        error = caught
+    status = error.status if not half.stream.broken else None
+    if status is not None:
+        with trio.move_on_after(timeouts.body_idle):
+            await refuse(half, replies.reply(status, close=True, head_only=False, date=traffic.http_date()))
+    else:
+        half.stream.give_up()
+    traffic.meters.request(None, None, None, status, error.reason, trio.current_time() - began_at)
+    if traffic.logs_requests:
+        now = trio.current_time()
+        traffic.emit(
+            HttpRequest(
+                conn_id=client.id,
+                listener=client.listener.name,
+                client_address=client.origin.address or None,
+                client_port=client.origin.port or None,
+                server_name=client.server_name,
+                status=status,
+                idle_ms=round((began_at - client.idle_since) * 1000, 3),
+                head_ms=round((now - began_at) * 1000, 3),
+                total_ms=round((now - began_at) * 1000, 3),
+                error_type=error.reason,
+                error_message=str(error),
+                generation=traffic.generation.number,
+            )
+        )
+    return None
+
+
+async def refuse(half: ClientHalf, reply: bytes) -> None:
+    """Sends a reply that ends the connection, and sees to it that it arrives (RFC 9112 §9.6)."""
+    try:
+        await half.send_raw(reply)
+    except ClientGone:
+        return  # nobody was left to hear of it; the record carries the refusal
+    await half.stream.end()
+    await half.stream.linger(LINGER_SECONDS)

@@ -1,0 +1,95 @@
+"""The immutable value in force: one configuration with its hosts, contexts, routes and backends, under one number.
+
+A reload builds a whole new generation aside and swaps one reference; whoever has begun with the old one finishes with
+it. What was learnt about a backend's servers is not in here, see `backend.group`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from terminator.backend.group import BackendGroup, Fleet
+from terminator.config import model
+from terminator.config.routes import route_table
+from terminator.routing.hostnames import HostTable
+from terminator.routing.routes import RouteTable
+from terminator.tls.material import HostMaterial
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a generation is built from, read and proved by the master; picklable.
+
+    materials: by host name, the certificates, keys and resolved policy of each host
+    """
+
+    number: int
+    config: model.Config
+    materials: Mapping[str, HostMaterial]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HostEntry:
+    """One configured host as a connection sees it."""
+
+    name: str
+    """First of its names; stands in logs and metrics."""
+    host: model.Host
+    policy: model.TlsPolicy
+    material: HostMaterial
+    context: ssl.SSLContext
+    routes: RouteTable[model.Route]
+    hsts: bytes | None
+    """Value of Strict-Transport-Security."""
+    slow_key: bool
+    """One signature with its key takes several ms: its handshakes run in a thread."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    number: int
+    config: model.Config
+    hosts: HostTable[HostEntry]
+    by_name: Mapping[str, HostEntry]
+    default: HostEntry | None
+    """The host that answers an unknown SNI, or None: such connections are refused."""
+    backends: Mapping[str, BackendGroup]
+
+    def host_for_sni(self, server_name: str | None) -> tuple[HostEntry | None, bool]:
+        """The host that serves this SNI, and whether it does so only as the default."""
+        entry = self.hosts.lookup(server_name) if server_name else None
+        return (entry, False) if entry is not None else (self.default, True)
+
+
+def build(plan: Plan, contexts: Mapping[str, ssl.SSLContext], fleet: Fleet) -> Generation:
+    """The generation of `plan`. contexts: by host name. fleet: what this process has learnt about backend servers."""
+    config = plan.config
+    entries = {}
+    for host in config.hosts:
+        name = host.names[0]
+        entries[name] = HostEntry(
+            name=name,
+            host=host,
+            policy=config.policy(host),
+            material=plan.materials[name],
+            context=contexts[name],
+            routes=route_table(host),
+            slow_key=any(
+                pair.info.key_type == "rsa" and pair.info.key_bits > 2048 for pair in plan.materials[name].pairs
+            ),
+            hsts=None if host.hsts is None else b"max-age=%d" % int(host.hsts),
+        )
+    hosts: HostTable[HostEntry] = HostTable(
+        (pattern, entries[host.names[0]]) for host in config.hosts for pattern in host.names
+    )
+    fallback = config.tls.unknown_sni
+    return Generation(
+        number=plan.number,
+        config=config,
+        hosts=hosts,
+        by_name=entries,
+        default=None if fallback == "reject" else hosts.lookup(fallback),
+        backends={name: fleet.group(name, backend) for name, backend in config.backends.items()},
+    )

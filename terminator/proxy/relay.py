@@ -1,0 +1,186 @@
+"""One attempt at an exchange: the request to a backend connection, its response back, both streamed as they come.
+
+Theory of operation. A request without a body, or whose body is there already, is sent whole and then only the response
+is relayed: no second task. Otherwise an upload task runs beside the response, since a backend may answer early. Neither
+direction reads ahead of what the other side has taken (one piece in hand each), so memory per exchange is constant.
+
+Whose fault an end is: what the client does wrong ends the attempt through the deadline's `fail`; a backend that stops
+reading only ends the upload, for it may have answered already; whatever it says, or that it says nothing, decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from terminator.backend.connection import BackendConnection
+from terminator.errors import (
+    BackendError,
+    BackendInvalid,
+    BackendTimeout,
+    BodyTimeout,
+    BodyTooLarge,
+    ClientError,
+    ClientStalled,
+    TerminatorError,
+)
+from terminator.proxy.client_half import ClientHalf
+from terminator.proxy.deadline import Deadline
+from terminator.wire import forwarding
+from terminator.wire.request_head import RequestHead
+from terminator.wire.response_head import ResponseHead
+from terminator.wire.writing import spelled
+
+SMALL_BODY_BYTES = 65536
+
+Fields = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The timeouts in force for one exchange, in seconds, and the largest request body in bytes (0 = no limit)."""
+
+    backend_response: float
+    body_idle: float
+    max_body_bytes: int
+
+
+class Relay:
+    """Moves one request and its response; `run` returns the final head, a 101 included."""
+
+    __slots__ = (
+        "_answer_fields",
+        "_backend",
+        "_client",
+        "_deadline",
+        "_head",
+        "_patience",
+        "answered_at",
+        "sent_at",
+        "upgraded",
+    )
+
+    def __init__(
+        self,
+        client: ClientHalf,
+        backend: BackendConnection,
+        head: RequestHead,
+        deadline: Deadline,
+        patience: Patience,
+        answer_fields: Callable[[ResponseHead], Fields],
+    ) -> None:
+        self._client = client
+        self._backend = backend
+        self._head = head
+        self._deadline = deadline
+        self._patience = patience
+        self._answer_fields = answer_fields
+        self.sent_at = 0.0
+        """When the whole request had been sent, by the loop's clock; 0 when it never was."""
+        self.answered_at = 0.0
+        """When the final response head was there."""
+        self.upgraded: ResponseHead | None = None
+        """The backend's 101: the connection is a tunnel from here on, and the 101 is still to be sent."""
+
+    async def run(self) -> ResponseHead:
+        """Raises `BackendError`s, or `ClientError`s when the response can no longer reach the client."""
+        if self._client.request_complete or await self._send_small_body():
+            self._deadline.expect(
+                BackendTimeout, self._patience.backend_response, "the backend did not take the request"
+            )
+            await self._backend.finish(forwarding.trailers(self._client.trailers))
+            self._request_sent()
+            return await self._download()
+        return await self._both_ways()
+
+    def _request_sent(self) -> None:
+        self.sent_at = trio.current_time()
+        self._deadline.expect(BackendTimeout, self._patience.backend_response, "no response head in time")
+
+    async def _send_small_body(self) -> bool:
+        """Whether the body was there already, and small: then it has been queued whole."""
+        if self._head.content_length is None or self._head.content_length > SMALL_BODY_BYTES:
+            return False
+        while piece := self._client.body_now():
+            await self._backend.send_body(piece)
+        return self._client.request_complete
+
+    # ------------------------------------------------------------------------------------------------- with a body
+
+    async def _both_ways(self) -> ResponseHead:
+        failure: TerminatorError | None = None
+        answer: ResponseHead | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._upload)
+            try:
+                answer = await self._download()
+            except (ClientError, BackendError) as error:
+                failure = error
+            nursery.cancel_scope.cancel()  # an early response ends the upload; the client's connection then closes
+        if failure is not None:
+            raise failure
+        assert answer is not None
+        return answer
+
+    async def _upload(self) -> None:
+        try:
+            self._expect_body_of_client()
+            while piece := await self._client.receive_body():
+                if 0 < self._patience.max_body_bytes < self._client.request_bytes:
+                    raise BodyTooLarge(f"the request body passes {self._patience.max_body_bytes} bytes")
+                self._deadline.expect(BackendTimeout, self._patience.body_idle, "the backend stopped reading the body")
+                await self._backend.send_body(piece)
+                self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")
+            await self._backend.finish(forwarding.trailers(self._client.trailers))
+            self._request_sent()
+        except ClientError as error:
+            self._deadline.fail(error)
+        except BackendError:
+            # The backend reads no more. What it has said, if anything, is read by `_download`, which decides.
+            self._request_sent()
+
+    def _expect_body_of_client(self) -> None:
+        if self._head.expect_continue:
+            self._deadline.expect(BackendTimeout, self._patience.backend_response, "no 100 Continue nor response")
+        else:
+            self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")
+
+    # ------------------------------------------------------------------------------------------------ the response
+
+    async def _download(self) -> ResponseHead:
+        head = await self._final_head()
+        self.answered_at = trio.current_time()
+        if head.status == 101:
+            self.upgraded = head
+            return head
+        client, backend = self._client, self._backend
+        idle = self._patience.body_idle
+        client.begin_response(head.status, self._answer_fields(head), head.reason)
+        while True:
+            piece = backend.body_now()
+            if piece is None:
+                self._deadline.expect(ClientStalled, idle, "the client stopped reading the response")
+                await client.flush()
+                self._deadline.expect(BackendTimeout, idle, "the response body stood still")
+                piece = await backend.receive_body()
+            if not piece:
+                break
+            self._deadline.expect(ClientStalled, idle, "the client stopped reading the response")
+            await client.send_body(piece)
+        self._deadline.expect(ClientStalled, idle, "the client stopped reading the response")
+        await client.finish(forwarding.trailers(backend.trailers, BackendInvalid))
+        return head
+
+    async def _final_head(self) -> ResponseHead:
+        while True:
+            head = await self._backend.receive_head()
+            if head.status == 101 and self._head.upgrade is None:
+                raise BackendInvalid("101 Switching Protocols was not asked for")
+            if head.status >= 200 or head.status == 101:
+                return head
+            if self._head.version == "1.1":  # HTTP/1.0 knows no interim responses (RFC 9110 §15.2)
+                await self._client.send_interim(head.status, spelled(forwarding.interim_fields(head)), head.reason)
+            if head.status == 100 and not self._backend.request_finished:
+                self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")

@@ -1,0 +1,275 @@
+"""All of one worker's traffic: its accept loops, its connections, the generation in force, and its end.
+
+Two nurseries, one inside the other: connections outside, accept loops inside. To drain, the accept loops are cancelled
+and the connections get a deadline. Listeners come and go through a channel, so that only `run` starts tasks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import random
+import socket
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from functools import lru_cache
+
+import trio
+
+from terminator.backend.group import Fleet
+from terminator.config import model
+from terminator.proxy import arrival, plain
+from terminator.proxy.acceptor import Listening, accept
+from terminator.proxy.admission import Admission
+from terminator.proxy.departures import Departures
+from terminator.proxy.facts import IpNetwork
+from terminator.proxy.generation import Generation
+from terminator.proxy.meters import Meters
+from terminator.telemetry.board import Writer
+from terminator.telemetry.events import Event, ServerCrash, TlsHandshake
+from terminator.tls.openssl import Capabilities
+from terminator.wire.header_rules import Rules
+from terminator.wire.variables import Template
+
+SCANNER_CLASSES = frozenset(
+    {"not_tls", "plain_http", "http_proxy_request", "malformed_hello", "client_closed", "timeout"}
+)
+"""Failures that the noise of the internet consists of; `log.failures.sample` may thin them out."""
+
+SWEEP_SECONDS = 5.0
+"""How often idle backend connections are looked through for those past their time."""
+
+
+class Traffic:
+    """Constructed once per worker; `run` serves until `drain` has been called and all is finished.
+
+    worker:  number of the worker, part of every `conn.id`
+    workers: how many share `limits.connections`
+    emit:    takes events; must not block
+    fleet:   what this worker has learnt about backend servers; outlives generations
+    board:   this worker's row of the metrics
+    capabilities: what this OpenSSL was proved to do
+    """
+
+    def __init__(
+        self,
+        *,
+        worker: int,
+        workers: int,
+        generation: Generation,
+        fleet: Fleet,
+        emit: Callable[[Event], None],
+        board: Writer,
+        capabilities: Capabilities,
+    ) -> None:
+        self.generation = generation
+        self.emit = emit
+        self.meters = Meters(board)
+        self.fleet = fleet
+        fleet.emit = emit
+        fleet.adopt(generation.backends)
+        self.draining = False
+        self.open_connections = 0
+        self.departures = Departures()
+        self.admission = Admission()
+        self.idle: set[trio.CancelScope] = set()
+        """Scopes of connections that wait between requests: a drain ends them at once."""
+        self.logs_requests = generation.config.log.requests != "off"
+        self.capabilities = capabilities
+        self._workers = workers
+        self._by_generation: Counter[int] = Counter()
+        self._arrivals_in, self._arrivals = trio.open_memory_channel[Listening](math.inf)
+        self._listeners: dict[str, trio.CancelScope] = {}
+        self._freed = trio.lowlevel.ParkingLot()
+        self._drain_seconds = 0.0
+        self._cut = 0
+        self._connection_prefix = f"{worker:x}{os.urandom(3).hex()}"
+        self._connection_count = 0
+        self._date = (0, b"")
+        self._templates: dict[str, Template] = {}
+        self._rules: dict[int, tuple[model.HeaderRules, Rules]] = {}
+
+    # --------------------------------------------------------------------------------------------- from the worker
+
+    async def run(self, listeners: Sequence[Listening]) -> int:
+        """Serves until `drain`; returns how many connections had to be cut at its deadline."""
+        for listening in listeners:
+            self.add_listener(listening)
+        async with trio.open_nursery() as chores:
+            chores.start_soon(self.departures.run)
+            chores.start_soon(self._sweep)
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as acceptors:
+                    async for listening in self._arrivals:  # ends when `drain` closes the channel
+                        acceptors.start_soon(self._listen, listening, connections)
+                    acceptors.cancel_scope.cancel()
+                for scope in list(self.idle):
+                    scope.cancel()
+                connections.cancel_scope.deadline = trio.current_time() + self._drain_seconds
+            chores.cancel_scope.cancel()
+        self.fleet.close()
+        return self._cut
+
+    def adopt(self, generation: Generation) -> None:
+        """Puts `generation` in force for new connections and for the next request on open ones."""
+        self.generation = generation
+        self.fleet.adopt(generation.backends)
+        self.logs_requests = generation.config.log.requests != "off"
+        self._templates.clear()
+        self._rules.clear()
+
+    def add_listener(self, listening: Listening) -> None:
+        """Accepts on one more socket, replacing a listener of the same name; takes the socket over."""
+        self.remove_listener(listening.name)
+        self._arrivals_in.send_nowait(listening)
+
+    def remove_listener(self, name: str) -> None:
+        """Stops accepting there; connections that came in stay."""
+        if (scope := self._listeners.pop(name, None)) is not None:
+            scope.cancel()
+
+    def drain(self, seconds: float) -> None:
+        """Stops accepting, ends idle connections, gives the others `seconds`; `run` then returns. A second call may
+        only shorten the time."""
+        self._drain_seconds = seconds
+        self.draining = True
+        self._arrivals_in.close()
+
+    def by_generation(self) -> dict[int, int]:
+        """Open connections by the generation their handshake was made under."""
+        return dict(self._by_generation)
+
+    def backend_status(self) -> list[dict[str, object]]:
+        return [row for group in self.generation.backends.values() for row in group.status(trio.current_time())]
+
+    # -------------------------------------------------------------------------------------------------- accepting
+
+    async def _listen(self, listening: Listening, connections: trio.Nursery) -> None:
+        def handle(listening: Listening, sock: socket.socket, peer: object, accepted_at: float) -> None:
+            self.open_connections += 1
+            self.meters.accepted(listening.config.name)
+            connections.start_soon(self._serve, listening, sock, peer, accepted_at)
+
+        with trio.CancelScope() as scope:
+            self._listeners[listening.name] = scope
+            try:
+                await accept(listening, self, handle, self.emit)
+            finally:
+                if self._listeners.get(listening.name) is scope:
+                    del self._listeners[listening.name]
+                trio.lowlevel.notify_closing(listening.sock)
+                listening.sock.close()
+
+    def has_room(self) -> bool:
+        """Whether this worker's share of `limits.connections` leaves room for one more."""
+        return self.open_connections < -(-self.generation.config.limits.connections // self._workers)
+
+    async def wait_for_room(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self._freed.park()
+
+    async def _serve(self, listening: Listening, sock: socket.socket, peer: object, accepted_at: float) -> None:
+        """The task of one connection, and the one place that catches everything: a defect costs one connection."""
+        generation = self.generation.number
+        self._by_generation[generation] += 1
+        connection_id = self._new_connection_id()
+        serve = arrival.serve if listening.config.tls else plain.serve
+        try:
+            await serve(self, listening, sock, peer, accepted_at, connection_id)
+        except trio.Cancelled:
+            self._cut += 1
+            raise
+        except Exception as error:
+            self.emit(
+                ServerCrash(
+                    conn_id=connection_id,
+                    error_type=type(error).__name__,
+                    message=str(error),
+                    stack="".join(traceback.format_exception(error)[-6:]),
+                    generation=generation,
+                )
+            )
+        finally:
+            self.departures.forget(sock)
+            if sock.fileno() >= 0:
+                trio.lowlevel.notify_closing(sock)
+                sock.close()
+            self.open_connections -= 1
+            self._by_generation[generation] -= 1
+            if not self._by_generation[generation]:
+                del self._by_generation[generation]
+            self._freed.unpark()
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            self.fleet.sweep(trio.current_time())
+
+    # ------------------------------------------------------------------------------------------------------ records
+
+    def handshake_done(self, event: TlsHandshake) -> None:
+        """Counts a handshake and logs it, unless it is of a class that is sampled."""
+        self.meters.handshake(event)
+        log = self.generation.config.log
+        if log.handshakes == "off":
+            return
+        if event.error_type in SCANNER_CLASSES and log.failures.sample < 1 and random.random() >= log.failures.sample:
+            return
+        self.emit(event)
+
+    def turned_away(self, reason: str) -> None:
+        """Counts a connection that was closed before its handshake."""
+        self.meters.counter("terminator_connections_refused_total", reason=reason).inc()
+
+    # ---------------------------------------------------------------------------------------- shared by exchanges
+
+    def http_date(self) -> bytes:
+        """Value of a Date field (RFC 9110 §6.6.1); rendered once a second."""
+        now = int(time.time())
+        if self._date[0] != now:
+            self._date = (now, formatdate(now, usegmt=True).encode())
+        return self._date[1]
+
+    def template(self, text: str) -> Template:
+        """The parsed template of a configured text; parsed once per generation."""
+        found = self._templates.get(text)
+        if found is None:
+            found = self._templates[text] = Template.parse(text)
+        return found
+
+    def path_template(self, text: str) -> Template:
+        """The same for a text that gives a path; see `Template.parse_path`."""
+        found = self._templates.get(f"path {text}")
+        if found is None:
+            found = self._templates[f"path {text}"] = Template.parse_path(text)
+        return found
+
+    def rules(self, configured: model.HeaderRules) -> Rules:
+        """The parsed form of configured header rules; parsed once per generation."""
+        found = self._rules.get(id(configured))
+        if found is None:
+            found = self._rules[id(configured)] = (
+                configured,  # held, so that its id stays its own
+                Rules.parse(set=configured.set, add=configured.add, remove=configured.remove),
+            )
+        return found[1]
+
+    def networks(self, texts: tuple[str, ...]) -> Sequence[IpNetwork]:
+        """Configured networks, parsed once."""
+        return parsed_networks(texts)
+
+    def new_request_id(self) -> str:
+        return os.urandom(16).hex()
+
+    def _new_connection_id(self) -> str:
+        self._connection_count += 1
+        return f"{self._connection_prefix}-{self._connection_count:x}"
+
+
+@lru_cache(maxsize=64)
+def parsed_networks(texts: tuple[str, ...]) -> tuple[IpNetwork, ...]:
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
