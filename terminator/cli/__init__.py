@@ -32,7 +32,7 @@ COMMANDS = {
     "demo": "a running proxy to try, with certificates of its own",
 }
 
-FAILED, INVALID, INTERRUPTED = 1, 2, 130
+FAILED, INVALID, NOT_REACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INVALID
     except TerminatorError as error:
         print(f"terminator: {error}", file=sys.stderr)
-        return FAILED
+        return NOT_REACHABLE if error.reason == "not_reachable" else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

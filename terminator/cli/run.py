@@ -6,6 +6,7 @@ import argparse
 import os
 
 from terminator.cli import version
+from terminator.config.load import DEFAULT_PATH
 
 HELP = """Serve, in the foreground, until SIGTERM or SIGINT: these drain first, a second one ends at once. SIGHUP
 reloads, SIGUSR1 reopens log files. Exit codes: 0 stopped as asked, 1 failed, 2 the configuration or a file it names is
@@ -13,7 +14,9 @@ invalid."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", "-c", metavar="FILE", required=True, help="the configuration (YAML)")
+    parser.add_argument(
+        "--config", "-c", metavar="FILE", default=DEFAULT_PATH, help="the configuration (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -254,6 +254,7 @@ class Master:
             workers=self.workforce.count,
             plan=self.standing.plan,
             contexts=self.contexts,
+            capabilities=self._capabilities,
             listeners=own,
             journal=self.journal,
             board=self.board,
