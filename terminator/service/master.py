@@ -254,7 +254,6 @@ class Master:
             workers=self.workforce.count,
             plan=self.standing.plan,
             contexts=self.contexts,
-            capabilities=self._capabilities,
             listeners=own,
             journal=self.journal,
             board=self.board,

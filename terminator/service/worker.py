@@ -28,7 +28,6 @@ from terminator.telemetry import journal
 from terminator.telemetry.board import Board, worker_row
 from terminator.telemetry.writer import write_behind
 from terminator.tls import contexts
-from terminator.tls.openssl import Capabilities
 
 ORPHAN_DRAIN_SECONDS = 3.0
 ALARM_SECONDS = 30
@@ -43,7 +42,6 @@ class Job:
     workers: int
     plan: Plan
     contexts: contexts.ContextStore
-    capabilities: Capabilities
     listeners: Sequence[tuple[Listener, Sequence[socket.socket]]]
     journal: journal.Journal
     board: Board
@@ -86,7 +84,6 @@ class _Worker:
             generation=build(self._plan, self._contexts.contexts, self._fleet),
             fleet=self._fleet,
             emit=self._journal.emit,
-            capabilities=self._job.capabilities,
             board=self._job.board.writer(worker_row(self._job.number)),
             capabilities=self._contexts.capabilities,
         )
