@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import select
 import time
 from collections.abc import Callable, Iterable
@@ -21,18 +20,15 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-import orjson
-
 from terminator.config.model import Log
 from terminator.telemetry.destination import Destination, Progress, open_destination
 from terminator.telemetry.events import Event, LogDropped, LogUnwritable, Sink, TlsHandshake, log_names
+from terminator.telemetry.line import json_line, shortened
 from terminator.telemetry.text_format import text_line
 
 SINKS: tuple[Sink, ...] = ("handshakes", "requests", "lifecycle")
 SCANNER_CLASSES = frozenset({"not_tls", "plain_http", "malformed_hello", "client_closed", "timeout"})
 _FAULT_SECONDS = 60.0
-_SHORTEST_CUT = 8
-_ESSENTIAL = frozenset({"time", "level", "event", "worker", "conn.id", "log.truncated", "generation"})
 
 Outlets = dict[Sink, Destination | None]
 
@@ -89,13 +85,9 @@ class Journal:
         if destination is None or (plan.sampled and not self._keep(event)):
             return
         fields = self._fields(event, plan)
-        try:
-            line = self._render(fields)
-        except (TypeError, ValueError):  # orjson: a lone surrogate, an integer past 64 bits, a type it does not know
-            fields = {name: _printable(value) for name, value in fields.items()}
-            line = self._render(fields)
+        line = self._render(fields)
         if len(line) > destination.piece_bytes:
-            line = self._shortened(fields, destination.piece_bytes)
+            line = shortened(fields, destination.piece_bytes, self._render)
         if destination.put(line) and not destination.scheduled:
             destination.scheduled = True
             self._due.append(destination)
@@ -215,7 +207,7 @@ class Journal:
                 destination.close()
         self._outlets = prepared.outlets
         self._due = [destination for destination in self._due if destination in kept]
-        self._render = _json_line if prepared.log.format == "json" else text_line
+        self._render = json_line if prepared.log.format == "json" else text_line
         self._sample = prepared.log.failures.sample
         self._plans.clear()
 
@@ -272,21 +264,6 @@ class Journal:
             fields["generation"] = generation
         return fields
 
-    def _shortened(self, fields: dict[str, Any], limit: int) -> bytes:
-        """The line with its longest values halved until it fits; names, numbers and short values stay whole."""
-        fields["log.truncated"] = True
-        while len(line := self._render(fields)) > limit:
-            name = max(fields.keys() - _ESSENTIAL, key=lambda name: _weight(fields[name]))
-            if _weight(fields[name]) <= _SHORTEST_CUT:
-                return self._render({name: value for name, value in fields.items() if name in _ESSENTIAL})
-            value = fields[name]
-            fields[name] = value[: len(value) // 2]
-            if isinstance(value, str):
-                fields[name] = value[: len(value) // 2 - 1] + "…"
-            elif len(value) == 1:
-                fields[name] = value[0]
-        return line
-
     def _say_fault(self, destination: Destination, fault: str, *, now: bool = False) -> None:
         moment = time.monotonic()
         if not now and moment - self._fault_said.get(destination.name, -_FAULT_SECONDS) < _FAULT_SECONDS:
@@ -334,35 +311,3 @@ def _one(attribute: str) -> Callable[[Event], tuple[Any, ...]]:
 
 def _distinct(destinations: Iterable[Destination | None]) -> list[Destination]:
     return list(dict.fromkeys(destination for destination in destinations if destination is not None))
-
-
-def _json_line(fields: dict[str, Any]) -> bytes:
-    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def _printable(value: object) -> Any:
-    """The value as something every format can write; bytes that are no UTF-8 as `\\xNN`."""
-    if isinstance(value, str):
-        return _SURROGATE.sub(_surrogate, value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).decode("utf-8", "backslashreplace")
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_printable(part) for part in value]
-    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**63):
-        return value
-    return _printable(str(value))
-
-
-def _surrogate(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
-
-
-def _weight(value: object) -> int:
-    """About how long a value is in the line, if it may be cut at all."""
-    if isinstance(value, str):
-        return len(value) if value.isascii() else 2 * len(value)
-    return sum(map(_weight, value)) + len(value) if isinstance(value, list) else 0

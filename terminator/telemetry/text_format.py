@@ -37,17 +37,15 @@ def _handshake(fields: Fields) -> str:
         text = f"{name} TLS {what}{' resumed' if fields.get('tls.resumed') else ''}"
     else:
         used |= {"error.type", "error.phase"}
-        text = (
-            f"{name} FAILED {_plain(fields.get('error.type', 'internal'))} in {_plain(fields.get('error.phase', '?'))}"
-        )
+        reason, phase = fields.get("error.type", "internal"), fields.get("error.phase", "?")
+        text = f"{name} FAILED {_word(reason)} in {_word(phase)}"
     return text + _timing(fields, "handshake", _HANDSHAKE_PHASES, used) + _rest(fields, used)
 
 
 def _request(fields: Fields) -> str:
-    query = fields.get("url.query")
-    target = (
-        f"{fields.get('http.request.host', '-')}{fields.get('url.path', '-')}{'' if query is None else f'?{query}'}"
-    )
+    target = f"{fields.get('http.request.host', '-')}{fields.get('url.path', '-')}"
+    if "url.query" in fields:
+        target += f"?{fields['url.query']}"
     used = {
         *_HEAD,
         "client.address",
@@ -59,10 +57,8 @@ def _request(fields: Fields) -> str:
         "http.response.status_code",
         "http.response.body.size",
     }
-    text = (
-        f"{_client(fields)} {_word(fields.get('http.request.method', '-'))} "
-        f"{_word(target)} {_plain(fields.get('http.response.status_code', '-'))} {_plain(fields.get('http.response.body.size', 0))}B"
-    )
+    status, size = fields.get("http.response.status_code", "-"), fields.get("http.response.body.size", 0)
+    text = f"{_client(fields)} {_word(fields.get('http.request.method', '-'))} {_word(target)} {status} {size}B"
     return text + _timing(fields, "total", _REQUEST_PHASES, used) + _rest(fields, used)
 
 
@@ -121,5 +117,7 @@ def _escape(character: str) -> str:
     if character.isprintable():
         return character
     code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8
+        code -= 0xDC00
     short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
     return short or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}")
