@@ -33,7 +33,8 @@ from urllib.parse import quote, unquote
 
 from terminator.errors import BadRequest
 
-_CHARACTER = r"A-Za-z0-9._~!$&'()*+,=:@\-"  # pchar of RFC 3986 §3.3 without `%` and `;`
+# pchar of RFC 3986 §3.3 without `%` and `;`, and what browsers send beyond it, which `wire.request_head` lets in
+_CHARACTER = r"A-Za-z0-9._~!$&'()*+,=:@\[\]^`{|}\-"
 _PLAIN = re.compile(rf"(?:/(?!\.\.?(?:/|\Z))[{_CHARACTER}]+)*/?")
 _WRONG = re.compile(rf"[^{_CHARACTER};/%]|%(?![0-9A-Fa-f]{{2}})")
 _FORBIDDEN = re.compile(r"%[01][0-9A-Fa-f]|%7[Ff]|%[Cc][01]%[89ABab][0-9A-Fa-f]")
@@ -81,6 +82,8 @@ def route_path(text: str) -> str:
     for character in "?#":
         if character in text:
             raise ValueError(f"a path holds no {character!r}; for the query there is match_query")
+    if text.endswith("/*") or "{" in text or "}" in text:
+        raise ValueError(f"{text!r} looks like a pattern; a `path` is a prefix already and holds none")
     if _WRONG.search(text):
         raise ValueError(f"{text!r} is no path; write {quote(unquote(text), safe=_SAFE)}")
     if _FORBIDDEN.search(text):
