@@ -139,6 +139,13 @@ class Inherited:
     def names(self) -> list[str]:
         return [name for name, _ in self._sockets]
 
+    def close(self) -> None:
+        """Lets go of our copies; the service manager keeps its own."""
+        for _, sock in self._sockets:
+            sock.close()
+        for fd in self.other_fds.values():
+            os.close(fd)
+
     def named(self, name: str) -> tuple[socket.socket, ...]:
         """All sockets of this name, at least one; else StartError."""
         found = tuple(sock for each, sock in self._sockets if each == name)

@@ -153,6 +153,11 @@ class Master:
         self.journal.emit(ServerStop(exit_code=self._exit_code, connections_cut=self.workforce.cut))
         self.journal.close()
         self.notify.close()
+        self.inherited.close()
+        signal.set_wakeup_fd(-1)
+        for sock in self._signal_sockets:
+            sock.close()
+        self._selector.close()
         return self._exit_code
 
     # ------------------------------------------------------------------------------------------------------- signals
@@ -161,7 +166,7 @@ class Master:
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
-        self._signal_writer = writer  # held: the signal module knows its number only
+        self._signal_sockets = (reader, writer)
         for number in SIGNALS:
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
