@@ -130,7 +130,7 @@ class ContextStore:
                 problems.append(f"host {host}: {error}")
         if problems:
             raise ConfigError(problems)
-        return Prepared(materials, contexts, tuple(fresh), tickets)
+        return Prepared(dict(materials), contexts, tuple(fresh), tickets)
 
     def commit(self, prepared: Prepared) -> None:
         """Puts what was prepared in force. It must be the last that was prepared, after the last commit."""

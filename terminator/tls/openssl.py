@@ -18,8 +18,9 @@ from typing import Any
 
 from terminator.errors import CertificateError
 
-_HEADER = object.__basicsize__
-_POINTER = ctypes.sizeof(ctypes.c_void_p)
+_POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
+_CONTEXT_OFFSET = object.__basicsize__
+_CONNECTION_OFFSET = object.__basicsize__ + _POINTER_BYTES
 
 # Numbers of <openssl/ssl.h> and <openssl/tls1.h>; part of the ABI since 1.1.1.
 _SET_SESS_CACHE_MODE = 44
@@ -99,7 +100,8 @@ def set_verify_depth(context: ssl.SSLContext, depth: int) -> None:
 def group_name(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
     """The key exchange group of an established connection by IANA's name (x25519, secp256r1, X25519MLKEM768).
 
-    None where there was none, as in a resumed TLS 1.2 session. Needs `Capabilities.group_name`.
+    A resumed TLS 1.2 session names the one it began with; None where there was none (a DHE suite). Needs
+    `Capabilities.group_name`.
     """
     pointer = _connection_pointer(connection)
     library = _library()
@@ -329,17 +331,17 @@ def _library() -> Any:
 
 
 def _context_pointer(context: ssl.SSLContext) -> int:
-    return ctypes.c_size_t.from_address(id(context) + _HEADER).value
+    return ctypes.c_size_t.from_address(id(context) + _CONTEXT_OFFSET).value
 
 
 def _connection_pointer(connection: ssl.SSLSocket | ssl.SSLObject) -> int:
     inner: Any = connection._sslobj  # type: ignore[union-attr]
-    return ctypes.c_size_t.from_address(id(inner) + _HEADER + _POINTER).value
+    return ctypes.c_size_t.from_address(id(inner) + _CONNECTION_OFFSET).value
 
 
 def _mapped(pointer: int, length: int) -> bool:
     """Does this memory belong to the process and may it be read and written? A wrong pointer is found out unused."""
-    if pointer == 0 or pointer % _POINTER:
+    if pointer == 0 or pointer % _POINTER_BYTES:
         return False
     with open("/proc/self/maps") as maps:
         for line in maps:

@@ -1,0 +1,130 @@
+"""The calls through ctypes: proved on this interpreter, and switched off with a reason where they cannot be."""
+
+from __future__ import annotations
+
+import pickle
+import ssl
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+from workshop import Workshop, converse
+
+from terminator.errors import CertificateError
+from terminator.tls import openssl
+from terminator.tls.openssl import Capabilities
+
+
+def test_everything_is_proved_here(capabilities: Capabilities) -> None:
+    """On the Pythons and OpenSSLs we know; elsewhere the daemon runs with less, and says so."""
+    assert capabilities.problems == ()
+    assert capabilities.ticket_keys
+    assert capabilities.session_cache
+    assert capabilities.verify_depth
+    assert capabilities.group_name
+    assert capabilities.served_key_type
+    assert {"X25519", "P-256", "P-384"} <= set(capabilities.groups)
+    assert ("X25519MLKEM768" in capabilities.groups) is (ssl.OPENSSL_VERSION_INFO >= (3, 5))
+    assert pickle.loads(pickle.dumps(capabilities)) == capabilities
+
+
+def test_ticket_keys_read_back() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    random_key = openssl.ticket_keys(context)
+    key = bytes(range(80))
+    openssl.set_ticket_keys(context, key)
+    assert openssl.ticket_keys(context) == key != random_key
+    with pytest.raises(ValueError, match="80 bytes, not 48"):
+        openssl.set_ticket_keys(context, key[:48])
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize(("group", "name"), [("P-384", "secp384r1"), ("X25519", "x25519"), ("P-256", "secp256r1")])
+def test_the_group_that_was_set_is_negotiated_and_named(
+    workshop: Workshop, version: str, group: str, name: str
+) -> None:
+    host = workshop.host(groups=[group])
+    assert openssl.group_name(converse(workshop.context(host), workshop.client(version)).server) == name
+
+
+def test_an_unknown_group_is_refused_and_leaves_no_error_behind() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with pytest.raises(CertificateError, match="does not know every group of X25519:nonsense"):
+        openssl.set_groups(context, "X25519:nonsense")
+    connection = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    with pytest.raises(ssl.SSLWantReadError):
+        connection.do_handshake()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_resumed_session_names_its_group(workshop: Workshop, version: str) -> None:
+    context, client = workshop.context(workshop.host()), workshop.client(version)
+    again = converse(context, client, session=converse(context, client).session)
+    assert again.resumed
+    assert openssl.group_name(again.server) == "x25519"
+
+
+def test_a_finite_field_exchange_has_no_group(workshop: Workshop) -> None:
+    context = workshop.context(workshop.host("a.example", workshop.authority.issue("a.example", key="rsa2048")))
+    client = workshop.client("1.2", ciphers="DHE-RSA-AES128-GCM-SHA256")
+    connection = converse(context, client).server
+    assert connection.cipher() == ("DHE-RSA-AES128-GCM-SHA256", "TLSv1.2", 128)
+    assert openssl.group_name(connection) in (None, "ffdhe2048")
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa2048", "ed25519"])
+def test_the_key_type_served_is_told(workshop: Workshop, kind: str) -> None:
+    context = workshop.context(workshop.host("a.example", workshop.authority.issue("a.example", key=kind)))
+    served = openssl.served_key_type(converse(context, workshop.client()).server)
+    assert served == kind.removesuffix("2048")
+
+
+@pytest.fixture
+def sealed(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    openssl._library.cache_clear()
+    yield monkeypatch
+    openssl._library.cache_clear()
+
+
+def test_without_the_library_all_is_off_with_the_reason(sealed: pytest.MonkeyPatch) -> None:
+    sealed.setattr(openssl._ssl, "__file__", "")
+    found = openssl.prove()
+    assert found == Capabilities(problems=found.problems)
+    assert "OpenSSL built in" in found.problems[0]
+
+    sealed.setattr(openssl._ssl, "__file__", "/nonexistent.so")
+    assert "is missing" in openssl.prove().problems[0]
+
+    sealed.setattr(openssl._ssl, "__file__", openssl.ctypes.__file__.replace("__init__.py", "util.py"))
+    assert "is missing" in openssl.prove().problems[0]
+
+
+@pytest.mark.parametrize(
+    ("shift", "said"),
+    [
+        ("_CONTEXT_OFFSET", "does not hold its pointer where it used to"),
+        ("_CONNECTION_OFFSET", "a connection does not hold its pointer where it used to"),
+    ],
+)
+def test_a_moved_pointer_is_found_out_and_never_followed(shift: str, said: str) -> None:
+    """In a process of its own, so that a crash would be seen as one."""
+    program = f"""
+        from terminator.tls import openssl
+        for distance in range(-8, 65, 8):
+            if distance:
+                before = openssl.{shift}
+                openssl.{shift} = before + distance
+                found = openssl.prove()
+                openssl.{shift} = before
+                print(found.ticket_keys, found.groups, found.problems)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 9
+    assert all(line.startswith("False ()") for line in lines)
+    assert any(said in line for line in lines)
