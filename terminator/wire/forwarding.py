@@ -75,6 +75,8 @@ def request_fields(
     authority: the Host to send; default what the client sent. HTTP/1.0 may have sent none: then this must be given
     """
     host = (authority or head.authority).encode("ascii")
+    if not host:
+        raise ValueError("a request without Host needs an authority")
     asked = head.authority.encode("ascii") or host
     claimed = client.claimed
     if not head.connection <= _PLAIN_OPTIONS:

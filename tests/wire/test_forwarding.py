@@ -136,6 +136,8 @@ def test_own_fields_replace_the_clients() -> None:
 
 def test_authority_for_a_request_without_host() -> None:
     head = request_head.parse(b"GET / HTTP/1.0\r\n\r\n", max_fields=9)
+    with pytest.raises(ValueError, match="needs an authority"):
+        request_fields(head, CLIENT)
     fields = request_fields(head, CLIENT, authority="shop.example")
     assert fields[0] == (b"host", b"shop.example")
     assert values(fields, b"x-forwarded-host") == [b"shop.example"]
