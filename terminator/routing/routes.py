@@ -123,7 +123,13 @@ class RouteTable(Generic[T]):
         """
         if is_plain(path):
             return self._find(method, path, query, fields)
-        return self._agreed(path, [self._find(method, reading, query, fields) for reading in readings(path)])
+        taken = {reading: self._find(method, reading, query, fields) for reading in readings(path)}
+        (literal, first), *others = taken.items()
+        for reading, other in others:
+            if other is not first:
+                ways = f"as {literal} ({first or 'no route'}) or as {reading} ({other or 'no route'})"
+                raise BadRequest(f"backends may read the path {ways}")
+        return first
 
     def explain(self, method: str, path: str, query: str | None, fields: Fields) -> list[Verdict[T]]:
         """What `match` makes of each route and why, the most specific first. Raises BadRequest as `match` does."""
@@ -148,13 +154,6 @@ class RouteTable(Generic[T]):
             if not prefix:
                 return None
             prefix = prefix[: max(prefix.rfind("/"), 0)]
-
-    @staticmethod
-    def _agreed(path: str, found: list[Route[T] | None]) -> Route[T] | None:
-        first = found[0]
-        if any(one is not first for one in found):
-            raise BadRequest(f"the path can be read in {len(found)} ways, and they lead to different routes")
-        return first
 
     @staticmethod
     def _why(one: Route[T], winner: Route[T] | None, method: str, path: str, query: str | None, fields: Fields) -> str:
