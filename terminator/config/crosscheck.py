@@ -187,7 +187,7 @@ def _check_backend(backend: Backend, path: KeyPath, findings: Findings) -> None:
             findings.error((*path, "servers", number), f"this server already stands at {where}; give it a `weight`")
     if all(server.backup for server in backend.servers):
         findings.warn((*path, "servers"), "every server is a `backup`, so none is")
-    if "hash_key" in backend.model_fields_set and backend.balance != "consistent_hash":
+    if backend.hash_key != Backend.model_fields["hash_key"].default and backend.balance != "consistent_hash":
         findings.warn((*path, "hash_key"), "has no effect without `balance: consistent_hash`")
     check = backend.health_check
     if check is not None:

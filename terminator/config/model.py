@@ -63,6 +63,8 @@ def _destination(value: object) -> object:
 
 
 def _server(value: object) -> object:
+    if isinstance(value, (int, float, list)) or value is None:
+        raise ValueError("expected an address as text, for example 127.0.0.1:8000, or a mapping with `address`")
     return {"address": value} if isinstance(value, str) else value
 
 

@@ -186,7 +186,7 @@ class _Composer:
         if "\0" in text:
             broken = True
             self._problems.append(Problem(place, dotted(path), "a NUL character can stand nowhere in a configuration"))
-        value = core_value(text) if event.implicit[0] else text
+        value = core_value(text) if event.implicit[0] and event.tag is None else text
         if isinstance(value, str):
             value = Text(value)
             value.folder = self._folder
@@ -245,7 +245,7 @@ class _Composer:
             shown = tag.replace("tag:yaml.org,2002:", "!!")
             remedy = "quote a text that begins with !, and remove a tag"
             self._problems.append(
-                Problem(self._place(event), dotted(path), f"tag {shown} means nothing here; {remedy}")
+                Problem(self._place(event), dotted(path), f"the tag {shown} means nothing here; {remedy}")
             )
 
     def _place(self, event: yaml.Event) -> Place:

@@ -18,7 +18,7 @@ _WORDS: dict[str, bool | None] = {
 }
 _DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})")
 _BASED = re.compile(r"0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]{0,30})(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)")
 _NAN = (".nan", ".NaN", ".NAN")
 _NUMBER_START = frozenset("0123456789+-.")
 

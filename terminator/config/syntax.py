@@ -40,6 +40,10 @@ def explain(lines: Sequence[str], problem: str, mark: Position, context: Positio
     if context is not None and problem in _AT_THE_CONTEXT:
         mark = context  # where it was opened, rather than where the text ran out
     line, column = mark
+    if line >= len(lines):  # the end of the text counts as a line of its own
+        line, column = len(lines) - 1, max(0, len(lines[-1]) - 1)
+        if problem == "did not find expected node content":
+            return line, column, "the file ends inside a `{` or a `[`"
     text = lines[line] if line < len(lines) else ""
     character = text[column : column + 1]
 
