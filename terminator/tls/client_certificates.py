@@ -44,8 +44,8 @@ def examine(
     """The client's verified certificate after a handshake, full or resumed; None when it sent none and may.
 
     Raises HandshakeError (phase `handshake`) when the client may not come in after all:
-    client_certificate_missing, client_certificate_expired, client_crl_expired, client_chain_too_long,
-    client_certificate_not_allowed. The handshake is over by then, so there is no alert to send: close the connection.
+    client_cert_missing, client_cert_expired, client_cert_not_allowed, client_crl_expired, client_chain_too_long. The
+    handshake is over by then, so there is no alert to send: close the connection.
     """
     auth = material.policy.client_auth
     if auth.mode == "none":
@@ -83,7 +83,7 @@ def examine(
 
 
 def _refusal(what: str, detail: str) -> HandshakeError:
-    return HandshakeError(f"client_certificate_{what}", "handshake", detail)
+    return HandshakeError(f"client_cert_{what}", "handshake", detail)
 
 
 # --------------------------------------------------------------------------------------------------------- allow

@@ -181,6 +181,8 @@ def _set_client_authentication(context: ssl.SSLContext, material: HostMaterial, 
         except ssl.SSLError as error:
             reason = error.reason or str(error)
             raise CertificateError(f"{auth.ca}: OpenSSL does not take the client authorities: {reason}") from error
+        if capabilities.client_authorities:
+            openssl.name_client_authorities(context, path)
     if authorities.crl_pem is not None:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     if capabilities.verify_depth:  # else `client_certificates.examine` counts the chain

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from terminator.errors import CertificateError
+from terminator.tls.memory import load_pair_bytes, path_of
 
 _POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
 _CONTEXT_OFFSET = object.__basicsize__
@@ -52,12 +53,14 @@ class Capabilities:
     ticket_keys: ticket keys can be set; else contexts made before the fork share OpenSSL's own random ones.
     session_cache: the cache of session ids can be switched off; else it stays, per context, and ids never leave a host.
     groups: key exchange groups that can be set, by IANA's or NIST's name; empty when they cannot be set at all.
-    verify_depth, group_name, served_key_type: as they say. problems: one sentence for each thing that is switched off.
+    verify_depth, client_authorities (their names are sent), group_name, served_key_type: as they say.
+    problems: one sentence for each thing that is switched off.
     """
 
     ticket_keys: bool = False
     session_cache: bool = False
     verify_depth: bool = False
+    client_authorities: bool = False
     group_name: bool = False
     served_key_type: bool = False
     groups: tuple[str, ...] = ()
@@ -95,6 +98,17 @@ def set_groups(context: ssl.SSLContext, groups: str) -> None:
 def set_verify_depth(context: ssl.SSLContext, depth: int) -> None:
     """The most intermediate certificates in a client's chain. Needs `Capabilities.verify_depth`."""
     _library().SSL_CTX_set_verify_depth(_context_pointer(context), depth)
+
+
+def name_client_authorities(context: ssl.SSLContext, path: str) -> None:
+    """Tells clients whose certificates are asked for, so that a browser offers the right one and asks nothing when it
+    has none: the subjects of the PEM file at `path`. Needs `Capabilities.client_authorities`."""
+    library = _library()
+    names = library.SSL_load_client_CA_file(path.encode())
+    if not names:
+        library.ERR_clear_error()
+        raise CertificateError("OpenSSL cannot read the names of the client authorities")
+    library.SSL_CTX_set_client_CA_list(_context_pointer(context), names)  # which then owns them
 
 
 def group_name(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
@@ -148,7 +162,6 @@ def prove() -> Capabilities:
         return True
 
     from terminator.tls.certificates import throwaway_pair
-    from terminator.tls.memory import load_pair_bytes
 
     chain, key = throwaway_pair()
 
@@ -161,6 +174,7 @@ def prove() -> Capabilities:
     ticket = attempt("ticket keys cannot be set", _prove_ticket_keys, server)
     cache = attempt("the session cache cannot be switched off", _prove_session_cache, server)
     depth = attempt("the depth of client chains cannot be set", _prove_verify_depth)
+    authorities = attempt("clients cannot be told the authorities", _prove_client_authorities, chain)
     name = attempt("the negotiated group cannot be read", _prove_group_name, server)
     served = attempt("the certificate that was served cannot be told", _prove_served_key_type, server)
     groups: tuple[str, ...] = ()
@@ -170,6 +184,7 @@ def prove() -> Capabilities:
         ticket_keys=ticket,
         session_cache=cache,
         verify_depth=depth,
+        client_authorities=authorities,
         group_name=name,
         served_key_type=served,
         groups=groups,
@@ -245,6 +260,15 @@ def _prove_verify_depth() -> None:
         set_verify_depth(context, depth)
         if _library().SSL_CTX_get_verify_depth(_context_pointer(context)) != depth:
             raise _Unproved("a depth that was set reads back differently")
+
+
+def _prove_client_authorities(pem: bytes) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with path_of(pem) as path:
+        name_client_authorities(context, path)
+    library = _library()
+    if library.OPENSSL_sk_num(library.SSL_CTX_get_client_CA_list(_context_pointer(context))) != 1:
+        raise _Unproved("a list of one authority reads back differently")
 
 
 def _prove_group_name(server: Any) -> None:
@@ -323,6 +347,10 @@ def _library() -> Any:
         ("SSL_CTX_get_verify_depth", ctypes.c_int, [pointer]),
         ("SSL_group_to_name", text, [pointer, ctypes.c_int]),
         ("SSL_get_privatekey", pointer, [pointer]),
+        ("SSL_load_client_CA_file", pointer, [text]),
+        ("SSL_CTX_set_client_CA_list", None, [pointer, pointer]),
+        ("SSL_CTX_get_client_CA_list", pointer, [pointer]),
+        ("OPENSSL_sk_num", ctypes.c_int, [pointer]),
         ("EVP_PKEY_get_base_id", ctypes.c_int, [pointer]),
     ):
         function = getattr(library, name)

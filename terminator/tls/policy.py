@@ -94,7 +94,13 @@ class ResolvedPolicy:
 
     @property
     def group_string(self) -> str:
-        return ":".join(self.groups)
+        """For `openssl.set_groups`. A `/` behind the post-quantum groups (OpenSSL 3.5): a client that can do them, and
+        has sent a key share for another group only, is asked for one more round trip, as OpenSSL's own default does."""
+        text = ""
+        for group, following in zip(self.groups, (*self.groups[1:], ""), strict=True):
+            border = "MLKEM" in group and "MLKEM" not in following
+            text += group + ("/" if border and following else ":" if following else "")
+        return text
 
     @property
     def finite_field(self) -> bool:

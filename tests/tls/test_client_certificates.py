@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
+import subprocess
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +18,7 @@ from workshop import DAY, NOW, Authority, Issued, Workshop, converse
 from terminator.errors import HandshakeError
 from terminator.tls.client_certificates import allows, distinguished_name, examine, names, pattern_problems
 from terminator.tls.contexts import build
+from terminator.tls.failures import FAILURES
 from terminator.tls.material import HostMaterial
 from terminator.tls.openssl import Capabilities
 from terminator.tls.tickets import TicketSecret
@@ -118,6 +121,24 @@ def test_no_certificate(workshop: Workshop, client_authority: Authority, version
         converse(workshop.context(demanded), workshop.client(version))
 
 
+@pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
+def test_clients_are_told_whose_certificates_are_asked_for(
+    workshop: Workshop, client_authority: Authority, flag: str
+) -> None:
+    other = Authority("Another authority")
+    crl = client_authority.revocation_list()
+    context = workshop.context(workshop.host(ca=client_authority.pem + other.pem, crl=crl, auth={"mode": "request"}))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{listener.getsockname()[1]}", flag]
+        client = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        with listener.accept()[0] as sock, context.wrap_socket(sock, server_side=True) as connection:
+            connection.recv(1)
+        said = client.communicate(timeout=20)[0].decode()
+    names = said.partition("Acceptable client certificate CA names\n")[2].splitlines()
+    assert {line.replace(" ", "") for line in names[:2]} == {"CN=Clientauthority", "CN=Anotherauthority"}
+
+
 @both_versions
 @both_modes
 @pytest.mark.parametrize(
@@ -177,7 +198,7 @@ def test_an_intermediate_may_be_the_anchor(workshop: Workshop, client_authority:
     [
         (timedelta(0), None),
         (timedelta(days=3), "client_crl_expired"),
-        (timedelta(days=10), "client_certificate_expired"),
+        (timedelta(days=10), "client_cert_expired"),
     ],
 )
 def test_a_resumed_session_is_looked_at_again(
@@ -196,6 +217,7 @@ def test_a_resumed_session_is_looked_at_again(
     with pytest.raises(HandshakeError) as refusal:
         examine(again.server, host, NOW + later)
     assert (refusal.value.error_type, refusal.value.phase) == (reason, "handshake")
+    assert reason in FAILURES
     assert "serial" in str(refusal.value)
 
 
@@ -217,7 +239,8 @@ def test_allow_decides_on_every_connection(
     else:
         with pytest.raises(HandshakeError, match="no pattern of `allow` matches CN=alice") as refusal:
             examine(conversation.server, host, NOW)
-        assert refusal.value.error_type == "client_certificate_not_allowed"
+        assert refusal.value.error_type == "client_cert_not_allowed"
+        assert refusal.value.error_type in FAILURES
 
 
 @both_versions
@@ -231,7 +254,8 @@ def test_a_session_without_a_certificate_is_not_let_in(
     for context in (lax, open_to_all):
         with pytest.raises(HandshakeError) as refusal:
             examine(converse(context, workshop.client(version)).server, wanted, NOW)
-        assert refusal.value.error_type == "client_certificate_missing"
+        assert refusal.value.error_type == "client_cert_missing"
+        assert refusal.value.error_type in FAILURES
 
 
 def test_depth_holds_where_openssl_cannot_be_told(workshop: Workshop, client_authority: Authority) -> None:
@@ -247,6 +271,7 @@ def test_depth_holds_where_openssl_cannot_be_told(workshop: Workshop, client_aut
     with pytest.raises(HandshakeError) as refusal:
         meet(1)
     assert refusal.value.error_type == "client_chain_too_long"
+    assert refusal.value.error_type in FAILURES
 
 
 # ------------------------------------------------------------------------------------------------------ patterns

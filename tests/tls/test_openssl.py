@@ -23,6 +23,7 @@ def test_everything_is_proved_here(capabilities: Capabilities) -> None:
     assert capabilities.ticket_keys
     assert capabilities.session_cache
     assert capabilities.verify_depth
+    assert capabilities.client_authorities
     assert capabilities.group_name
     assert capabilities.served_key_type
     assert {"X25519", "P-256", "P-384"} <= set(capabilities.groups)
@@ -60,10 +61,20 @@ def test_an_unknown_group_is_refused_and_leaves_no_error_behind() -> None:
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_a_resumed_session_names_its_group(workshop: Workshop, version: str) -> None:
-    context, client = workshop.context(workshop.host()), workshop.client(version)
+    context, client = workshop.context(workshop.host(groups=["X25519"])), workshop.client(version)
     again = converse(context, client, session=converse(context, client).session)
     assert again.resumed
     assert openssl.group_name(again.server) == "x25519"
+
+
+def test_a_client_is_asked_for_a_post_quantum_key(workshop: Workshop) -> None:
+    """Also when the key it sent unasked is for another group."""
+    if "X25519MLKEM768" not in workshop.capabilities.groups:
+        pytest.skip("X25519MLKEM768 came with OpenSSL 3.5")
+    client = workshop.client("1.3")
+    openssl.set_groups(client, "*X25519:X25519MLKEM768")
+    connection = converse(workshop.context(workshop.host()), client).server
+    assert openssl.group_name(connection) == "X25519MLKEM768"
 
 
 def test_a_finite_field_exchange_has_no_group(workshop: Workshop) -> None:

@@ -45,6 +45,20 @@ def test_a_post_quantum_group_comes_first_where_there_is_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("groups", "text"),
+    [
+        (["X25519"], "X25519"),
+        (["P-256", "X25519"], "P-256:X25519"),
+        (["X25519MLKEM768"], "X25519MLKEM768"),
+        (["X25519MLKEM768", "SecP256r1MLKEM768", "X25519", "P-256"], "X25519MLKEM768:SecP256r1MLKEM768/X25519:P-256"),
+        (["X25519", "X25519MLKEM768"], "X25519:X25519MLKEM768"),
+    ],
+)
+def test_post_quantum_groups_are_worth_a_round_trip(groups: list[str], text: str) -> None:
+    assert resolve(TlsPolicy(groups=groups), NEW).group_string == text
+
+
+@pytest.mark.parametrize(
     ("policy", "expected"),
     [
         ({"min_version": "1.3"}, {"ciphers": (), "min_version": "1.3", "finite_field": False}),
