@@ -1,0 +1,270 @@
+"""One TLS handshake under a deadline: ClientHello first, then the host's own context, with a clock on every phase.
+
+Host and policy are chosen before OpenSSL sees a byte, because a context that is exchanged in `sni_callback` silently
+keeps the first one's client authentication and versions (the class of CVE-2025-23419). OpenSSL then works on the socket
+itself; it reads the same bytes again, and its alerts go straight to the wire.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import trio
+
+from terminator.errors import ClientGone, HandshakeError
+from terminator.tls import openssl
+from terminator.tls.alerts import alert_record
+from terminator.tls.failures import classify
+from terminator.tls.handshake_facts import HandshakeFacts, HandshakeFailed
+from terminator.tls.openssl import Capabilities
+from terminator.tls.preface import EndOfInput, look
+from terminator.tls.stream import TlsStream
+from terminator.transport.stream import Stream
+from terminator.wire import client_hello, proxy_header, replies
+from terminator.wire.client_hello import MAX_BYTES, ClientHello, HelloError
+from terminator.wire.client_side import ClientCertificate
+
+LINGER_SECONDS = 1.0
+"""How long a refused client may take to read why. Its unread bytes would turn our close into a reset, which destroys
+the alert on its way (RFC 9112 §9.6 describes it for HTTP)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """The host that answers this hello.
+
+    host: its name for the log. alpn: what it speaks; a client that offers only other protocols is refused, one that
+    offers none is not. certificates: serial number by key type. admit: looks at the established connection, returns
+    the client's certificate if any, may raise HandshakeError. in_thread: its key is so slow that one signature would
+    hold up the loop. tag: the caller's own, returned as it is.
+    """
+
+    context: ssl.SSLContext
+    host: str
+    alpn: tuple[str, ...] = ()
+    certificates: Mapping[str, str] = field(default_factory=dict)
+    admit: Callable[[ssl.SSLSocket], ClientCertificate | None] | None = None
+    in_thread: bool = False
+    tag: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Nobody answers this hello. reason: a class of `failures.FAILURES`; its alert is sent where it has one."""
+
+    reason: str
+    detail: str
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Passthrough:
+    """The connection is for somebody else, untouched (`acme-tls/1`)."""
+
+    tag: Any
+    host: str | None = None
+
+
+Choose = Callable[[ClientHello], Choice | Refusal | Passthrough]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Established:
+    stream: TlsStream
+    choice: Choice
+    facts: HandshakeFacts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PassedThrough:
+    """Nothing has been consumed: whoever reads `sock` next sees the ClientHello."""
+
+    sock: socket.socket
+    choice: Passthrough
+    facts: HandshakeFacts
+
+
+async def handshake(
+    sock: socket.socket,
+    *,
+    accepted_at: float,
+    deadline_seconds: float,
+    choose: Choose,
+    capabilities: Capabilities | None = None,
+    max_hello_bytes: int = MAX_BYTES,
+) -> Established | PassedThrough:
+    """Takes over `sock` (connected, non-blocking); hands it on inside the result, or has closed it when it raises.
+
+    accepted_at is by trio's clock, and deadline_seconds count from it. Raises HandshakeFailed, which carries the facts
+    for the log; by then the client has been told as far as it can be. What `choose` raises is passed on as it is.
+    """
+    attempt = _Attempt(sock, HandshakeFacts(accepted_at), capabilities or NOTHING_PROVED)
+    try:
+        try:
+            with trio.CancelScope(deadline=accepted_at + deadline_seconds):
+                return await attempt.run(choose, max_hello_bytes)
+            phase = attempt.facts.phase
+            error = HandshakeError(
+                "timeout", phase, f"not done within {deadline_seconds:g} s, waiting for {WAITS[phase]}"
+            )
+        except HandshakeError as caught:
+            error = caught
+        attempt.facts.finish(attempt.sock)
+        await attempt.say_goodbye(error)
+    except BaseException:
+        attempt.sock.close()
+        raise
+    attempt.sock.close()
+    raise HandshakeFailed(error, attempt.facts) from error.__cause__
+
+
+class _Attempt:
+    """`sock` is replaced when OpenSSL takes the descriptor over; `answer` is what we ourselves send to a failure."""
+
+    __slots__ = ("answer", "capabilities", "facts", "sock")
+
+    def __init__(self, sock: socket.socket, facts: HandshakeFacts, capabilities: Capabilities) -> None:
+        self.sock = sock
+        self.facts = facts
+        self.capabilities = capabilities
+        self.answer = b""
+
+    async def run(self, choose: Choose, max_hello_bytes: int) -> Established | PassedThrough:
+        hello = await self._read_hello(max_hello_bytes)
+        choice = choose(hello)
+        self.facts.host = choice.host
+        if isinstance(choice, Refusal):
+            raise self._refused(choice.reason, "select", choice.detail)
+        if isinstance(choice, Passthrough):
+            self.facts.finish(self.sock)
+            return PassedThrough(self.sock, choice, self.facts)
+        if hello.alpn and choice.alpn and not any(name.decode("latin-1") in choice.alpn for name in hello.alpn):
+            text = f"the client offers {hello.alpn_text or 'nothing known'}, the host speaks {', '.join(choice.alpn)}"
+            raise self._refused("no_application_protocol", "select", text)
+        tls = await self._shake_hands(hello, choice)
+        return Established(TlsStream(tls), choice, self.facts)
+
+    async def _read_hello(self, max_bytes: int) -> ClientHello:
+        facts = self.facts
+        parse = functools.partial(client_hello.parse, max_bytes=max_bytes)
+        try:
+            hello = await look(self.sock, parse, functools.partial(facts.turn, "hello"))
+        except HelloError as refusal:
+            raise self._unreadable(refusal) from refusal
+        except EndOfInput:
+            text = "the client closed before its ClientHello was whole"
+            if facts.phase == "first_byte":
+                text = "the client closed without a word"
+            raise HandshakeError("client_closed", facts.phase, text) from None
+        except OSError as broken:
+            raise classify(broken, facts.phase) from broken
+        facts.hello = hello
+        facts.turn("select")
+        return hello
+
+    def _unreadable(self, refusal: HelloError) -> HandshakeError:
+        reason: str = refusal.reason
+        if reason == "not_tls" and proxy_header.could_be(self.sock.recv(16, socket.MSG_PEEK)):
+            return HandshakeError("proxy_header_unexpected", "hello", "a PROXY header from a peer that is not trusted")
+        if reason in ("plain_http", "http_proxy_request"):
+            self.answer = replies.PLAIN_HTTP_ON_TLS_PORT
+            return HandshakeError(reason, "hello", str(refusal))
+        return self._refused(reason, "hello", str(refusal))
+
+    def _refused(self, reason: str, phase: str, detail: str) -> HandshakeError:
+        """A refusal of our own, with the alert that says so."""
+        alert = OWN_ALERTS.get(reason)
+        if alert is not None:
+            self.answer = alert_record(alert)
+        return HandshakeError(reason, phase, detail, alert_sent=alert)
+
+    async def _shake_hands(self, hello: ClientHello, choice: Choice) -> ssl.SSLSocket:
+        facts = self.facts
+        facts.turn("flight")
+        try:
+            tls = choice.context.wrap_socket(
+                self.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+            )
+            self.sock = tls
+            while True:
+                try:
+                    if choice.in_thread:
+                        await trio.to_thread.run_sync(tls.do_handshake)
+                    else:
+                        tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    facts.turn("client")
+                    await trio.lowlevel.wait_readable(tls)
+                except ssl.SSLWantWriteError:
+                    facts.turn("client")
+                    await trio.lowlevel.wait_writable(tls)
+                facts.turn("flight")
+        except OSError as broken:
+            raise classify(broken, "handshake", tls13=_would_be_tls13(hello, choice.context)) from broken
+        self._note_agreement(tls, choice)
+        if choice.admit is not None:
+            facts.client_certificate = choice.admit(tls)
+        facts.finish(tls)
+        return tls
+
+    def _note_agreement(self, tls: ssl.SSLSocket, choice: Choice) -> None:
+        facts = self.facts
+        cipher = tls.cipher()
+        facts.cipher = cipher[0] if cipher else None
+        version = tls.version() or ""
+        facts.protocol_version = VERSIONS.get(version, version) or None
+        facts.resumed = tls.session_reused
+        facts.alpn = tls.selected_alpn_protocol()
+        if self.capabilities.group_name:
+            facts.group = openssl.group_name(tls)
+        if not facts.resumed:  # else no certificate was shown
+            facts.certificate_key = self._served_key(tls, choice.certificates)
+            facts.certificate_serial = choice.certificates.get(facts.certificate_key or "")
+
+    def _served_key(self, tls: ssl.SSLSocket, certificates: Mapping[str, str]) -> str | None:
+        """Key type of the certificate that was served, when there is a choice and it can be known."""
+        if len(certificates) == 1:
+            return next(iter(certificates))
+        return openssl.served_key_type(tls) if self.capabilities.served_key_type else None
+
+    async def say_goodbye(self, error: HandshakeError) -> None:
+        """Sends our answer if there is one, and sees to it that it, or OpenSSL's alert, arrives."""
+        if not self.answer and error.alert_sent is None:
+            return
+        stream = Stream(self.sock, ClientGone)
+        if self.answer:
+            try:
+                self.sock.send(self.answer)  # the first bytes of the connection: there is room for them
+            except OSError:
+                return  # reset meanwhile: there is nobody left to tell
+        await stream.end()
+        await stream.linger(LINGER_SECONDS, MAX_BYTES * 2)
+
+
+def _would_be_tls13(hello: ClientHello, context: ssl.SSLContext) -> bool:
+    highest = context.maximum_version
+    return 0x0304 in hello.versions and highest in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED)
+
+
+NOTHING_PROVED: Final = Capabilities()
+VERSIONS: Final = {"TLSv1": "1.0", "TLSv1.1": "1.1", "TLSv1.2": "1.2", "TLSv1.3": "1.3"}
+WAITS: Final = {
+    "first_byte": "the first byte",
+    "hello": "the whole ClientHello",
+    "select": "the choice of a host",
+    "handshake": "the client's answer",
+}
+OWN_ALERTS: Final = {
+    "unrecognized_name": "unrecognized_name",  # RFC 6066 §3
+    "no_application_protocol": "no_application_protocol",  # RFC 7301 §3.2
+    "unsupported_version": "protocol_version",
+    "malformed_hello": "decode_error",
+    "hello_too_large": "illegal_parameter",
+    "server_error": "internal_error",
+}
