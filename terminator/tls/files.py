@@ -53,7 +53,8 @@ def _read(descriptor: int, path: str, what: str, max_bytes: int) -> FileBytes:
         raise CertificateError(f"{path}: {what} is not a regular file")
     pieces = []
     left = max_bytes + 1
-    while left and (piece := os.read(descriptor, left)):
+    # One read usually takes it all. Not `left` bytes each time: the buffer of a megabyte would cost more than the file.
+    while left and (piece := os.read(descriptor, min(left, status.st_size + 4096))):
         pieces.append(piece)
         left -= len(piece)
     if not left:
