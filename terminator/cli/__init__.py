@@ -81,7 +81,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """`terminator 0.1.0 (Python 3.11.2, OpenSSL 3.0.19 27 Jan 2026, trio 0.35.0, h11 0.16.0)`."""
+    """Prints the versions and leaves."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
@@ -93,29 +93,7 @@ class _Version(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        print(f"terminator {version()} ({foundations()})")
+        from terminator.cli.versions import long_version
+
+        print(long_version())
         parser.exit()
-
-
-def version() -> str:
-    """Version of the installed distribution; `unknown` when the source tree runs without being installed."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("terminator-proxy")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def foundations() -> str:
-    """Versions of what terminator stands on, and what its OpenSSL can do."""
-    import platform
-    import ssl
-    from importlib import metadata
-
-    from terminator.tls import openssl
-
-    able = openssl.prove()
-    parts = [f"Python {platform.python_version()}", ssl.OPENSSL_VERSION]
-    parts += [f"{name} {metadata.version(name)}" for name in ("trio", "h11")]
-    return f"{', '.join(parts)}; X25519MLKEM768 {'yes' if 'X25519MLKEM768' in able.groups else 'no'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from terminator.cli import version
+from terminator.cli.versions import version
 from terminator.config.load import DEFAULT_PATH
 
 HELP = """Serve, in the foreground, until SIGTERM or SIGINT: these drain first, a second one ends at once. SIGHUP
