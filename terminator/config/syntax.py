@@ -9,6 +9,7 @@ Position = tuple[int, int]
 """Line and column, both from 0, as libyaml counts."""
 
 _BRACKETED = re.compile(r"\[[0-9A-Fa-f:.*]*\]?:[0-9]+\]?")
+_VARIABLE = re.compile(r"\$\{[^}\s]*\}?")
 _UNQUOTED = {"*": "*.shop.example", "&": "&", "@": "@", "`": "`", "%": "%", "!": "!"}
 
 _WORDS = {
@@ -37,6 +38,8 @@ _AT_THE_CONTEXT = (
 
 def explain(lines: Sequence[str], problem: str, mark: Position, context: Position | None) -> tuple[int, int, str]:
     """Line, column (from 0) and sentence for a fault that libyaml reports as `problem` at `mark`."""
+    if mark[0] < len(lines) and (variable := _VARIABLE.match(lines[mark[0]], max(0, mark[1] - 1))) is not None:
+        return mark[0], variable.start(), f'quote a variable inside {{ }} or [ ]: "{variable[0]}"'
     if context is not None and problem in _AT_THE_CONTEXT:
         mark = context  # where it was opened, rather than where the text ran out
     line, column = mark
