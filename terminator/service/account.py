@@ -6,18 +6,22 @@ Functions of facts; the one that looks at the disk is `drift`.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from terminator.errors import CertificateError
 from terminator.service.attempt import Attempt
 from terminator.service.expiry import days_left
+from terminator.service.reports import Reported
 from terminator.service.standing import Standing
 from terminator.service.workforce import Workforce
 from terminator.tls import judgement
 from terminator.tls.material import HostMaterial, Materials, Pair
+
+HISTORY = 20
 
 
 @dataclass(slots=True)
@@ -28,9 +32,12 @@ class Reloaded:
     good: int = 0
     last: Attempt | None = None
     last_good: datetime | None = None
+    history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    """The last ones, the newest at the end."""
 
     def note(self, attempt: Attempt) -> None:
         self.attempts += 1
+        self.history.append(attempt)
         self.last = attempt
         if attempt.good:
             self.good += 1
@@ -46,7 +53,7 @@ def status(
     standing: Standing,
     workforce: Workforce,
     reloaded: Reloaded,
-    backends: Sequence[dict[str, Any]],
+    reported: Reported,
     capabilities_off: Sequence[str],
 ) -> dict[str, Any]:
     """The body of /status."""
@@ -84,6 +91,7 @@ def status(
             "good": reloaded.good,
             "last_good": reloaded.last_good.isoformat() if reloaded.last_good else None,
             "last": reloaded.last.as_json() if reloaded.last else None,
+            "history": [attempt.as_json() for attempt in reversed(reloaded.history)],
         },
         "certificates": [
             {
@@ -103,7 +111,8 @@ def status(
             for text in judgement.host_warnings(material, now)
         ],
         "switched_off": list(capabilities_off),
-        "backends": list(backends),
+        "backends": reported.backends,
+        "failures": sorted(reported.failures, key=lambda row: -row.get("at", 0.0)),
     }
 
 

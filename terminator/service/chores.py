@@ -17,6 +17,8 @@ from terminator.service.timers import Timers
 from terminator.service.watch import POLL_SECONDS
 from terminator.service.workforce import Workforce
 from terminator.telemetry.board import MASTER_ROW, Board
+from terminator.telemetry.drops import DropMeter
+from terminator.telemetry.events import ServerNotice
 from terminator.telemetry.journal import Journal
 from terminator.tls.contexts import ContextStore
 from terminator.tls.tickets import Tickets, TicketSecret
@@ -51,11 +53,14 @@ class Chores:
         self._tickets: Tickets | None = None
         self._said: Said = frozenset()
         self._gauges = realm.board.writer(MASTER_ROW)
+        self._gauges.on_overflow = lambda text: realm.journal.emit(ServerNotice(topic="metrics_full", message=text))
+        self._drops = DropMeter(realm.journal, self._gauges)
         self._restarts = 0
 
-    def start(self) -> None:
-        """Once the service is about to serve."""
+    def start(self, **versions: str) -> None:
+        """Once the service is about to serve. versions: labels of terminator_build_info."""
         realm = self._realm
+        self._gauges.gauge("terminator_build_info", **versions).set(1)
         realm.timers.every("status", STATUS_SECONDS, self._say_status)
         realm.timers.every("expiry", EXPIRY_SECONDS, self._announce_expiry)
         realm.timers.every("drift", DRIFT_SECONDS, self._note_drift)
@@ -159,3 +164,4 @@ class Chores:
     def _say_status(self) -> None:
         self._realm.notify.status(self._realm.sentence())
         self._gauges.gauge("terminator_workers").set(len(self._realm.workforce.live))
+        self._drops.note()

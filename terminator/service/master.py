@@ -27,7 +27,7 @@ from terminator.service.chores import Chores
 from terminator.service.notify import Notify
 from terminator.service.process import Message
 from terminator.service.reload import Reloads, Request
-from terminator.service.reports import Reports
+from terminator.service.reports import Reported, Reports
 from terminator.service.standing import Rebound, Standing
 from terminator.service.timers import Timers
 from terminator.service.workforce import Workforce
@@ -120,7 +120,8 @@ class Master:
         self._watch_signals()
         gc.collect()
         self.admin.serve(self._admin_sockets)
-        self._chores.start()
+        versions = self._versions
+        self._chores.start(version=versions.terminator, python=versions.python, openssl=versions.openssl)
         while not self._over():
             self._turn()
         return self._finish()
@@ -282,6 +283,8 @@ class Master:
 
     def _worker_gone(self, number: int) -> None:
         self.board.retire(worker_row(number))
+        if self._stopping is None:
+            self._chores.worker_restarted()
         self._reloads.gone(number)
         self._reports.gone(number)
 
@@ -293,7 +296,7 @@ class Master:
             case {"what": "certs"}:
                 answer(200, account.certs(self.standing))
             case {"what": "status"}:
-                self._reports.ask(lambda rows: answer(200, self._status(rows)))
+                self._reports.ask(lambda reported: answer(200, self._status(reported)))
             case {"what": "reload", "dry_run": bool(dry_run), "accept_worse": bool(accept_worse)}:
                 codes = {"ok": 200, "unchanged": 200, "refused": 409, "failed": 500}
                 self.reload(
@@ -317,7 +320,7 @@ class Master:
     def sentence(self) -> str:
         return account.sentence(self.standing, self.workforce, self._reloaded)
 
-    def _status(self, backends: list[dict[str, object]]) -> dict[str, object]:
+    def _status(self, reported: Reported) -> dict[str, object]:
         return account.status(
             version=self._versions.terminator,
             started=self._started,
@@ -326,7 +329,7 @@ class Master:
             standing=self.standing,
             workforce=self.workforce,
             reloaded=self._reloaded,
-            backends=backends,
+            reported=reported,
             capabilities_off=self._capabilities.problems,
         )
 

@@ -4,7 +4,7 @@ A worker says:      {"kind": "ready"}                        it serves
                     {"kind": "beat", "connections": n, "generations": {"4": n}}   each second, out of its event loop
                     {"kind": "prepared", "number": n, "error": text | null}       it could, or could not, build a plan
                     {"kind": "committed", "number": n}       new connections take this generation
-                    {"kind": "report", "ask": n, "backends": [...]}               the answer to `Report`
+                    {"kind": "report", "ask": n, "backends": [...], "failures": [...]}            the answer to `Report`
                     {"kind": "drained", "cut": n}            its last word
 The admin process:  {"kind": "ready"} and {"kind": "beat"} likewise
                     {"kind": "ask", "ask": n, "what": "status" | "certs" | "reload" …, …}   answered by `Answer`
@@ -79,7 +79,7 @@ class ReopenLogs:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Say how the backends are."""
+    """Say how the backends are and which handshakes failed."""
 
     ask: int
 

@@ -1,4 +1,4 @@
-"""Asks all workers how the backends are, and answers with what came in time."""
+"""Asks all workers how the backends are and which handshakes failed, and answers with what came in time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ Rows = list[dict[str, Any]]
 
 
 @dataclass(slots=True)
+class Reported:
+    """Rows of all workers, each with the worker's number."""
+
+    backends: Rows = field(default_factory=list)
+    failures: Rows = field(default_factory=list)
+    """The last failed handshakes of each class."""
+
+
+@dataclass(slots=True)
 class _Question:
-    answer: Callable[[Rows], None]
+    answer: Callable[[Reported], None]
     deadline: float
     awaited: set[int]
-    rows: Rows = field(default_factory=list)
+    reported: Reported = field(default_factory=Reported)
 
 
 class Reports:
@@ -30,8 +39,8 @@ class Reports:
         self._questions: dict[int, _Question] = {}
         self._count = 0
 
-    def ask(self, answer: Callable[[Rows], None]) -> None:
-        """`answer` gets the rows of all workers that answer in time, each with the worker's number."""
+    def ask(self, answer: Callable[[Reported], None]) -> None:
+        """`answer` gets the rows of all workers that answer in time."""
         self._count += 1
         deadline = time.monotonic() + PATIENCE_SECONDS
         self._questions[self._count] = _Question(answer, deadline, set(self._workforce.live))
@@ -40,11 +49,14 @@ class Reports:
 
     def heard(self, number: int, message: Message) -> None:
         match message:
-            case {"kind": "report", "ask": int(ask), "backends": list(rows)} if ask in self._questions:
+            case {"kind": "report", "ask": int(ask), "backends": list(backends), "failures": list(failures)} if (
+                ask in self._questions
+            ):
                 question = self._questions[ask]
                 if number in question.awaited:
                     question.awaited.discard(number)
-                    question.rows += [{"worker": number, **row} for row in rows if isinstance(row, dict)]
+                    question.reported.backends += _of(number, backends)
+                    question.reported.failures += _of(number, failures)
                 self._close_answered()
 
     def gone(self, number: int) -> None:
@@ -64,4 +76,8 @@ class Reports:
     def _close_answered(self) -> None:
         for ask in [ask for ask, question in self._questions.items() if not question.awaited]:
             question = self._questions.pop(ask)
-            question.answer(question.rows)
+            question.answer(question.reported)
+
+
+def _of(worker: int, rows: list[Any]) -> Rows:
+    return [{"worker": worker, **row} for row in rows if isinstance(row, dict)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 YOUNG_SECONDS = 10.0
-"""A process that dies before this age makes the next pause longer."""
+"""A process that has served for less than this when it dies makes the next pause longer."""
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 30.0
 GIVE_UP_DEATHS = 8
@@ -52,7 +52,8 @@ class Slot:
     state: State = State.WAITING
     until: float = 0.0
     pid: int | None = None
-    since: float = 0.0
+    served_since: float | None = None
+    """When it first said that it serves; None until then."""
     young_deaths: int = 0
 
 
@@ -129,7 +130,7 @@ def new_table(numbers: Iterable[int], now: float) -> Table:
 
 def started(table: Table, number: int, pid: int, now: float) -> Table:
     """`Start` was carried out."""
-    return _put(table, number, state=State.STARTING, pid=pid, since=now, until=now + START_SECONDS)
+    return _put(table, number, state=State.STARTING, pid=pid, served_since=None, until=now + START_SECONDS)
 
 
 def beat(table: Table, number: int, pid: int, now: float) -> Table:
@@ -137,8 +138,10 @@ def beat(table: Table, number: int, pid: int, now: float) -> Table:
     slot = _slot(table, number)
     if slot.pid != pid or slot.state not in (State.STARTING, State.SERVING):
         return table
-    deaths = 0 if now - slot.since >= YOUNG_SECONDS else slot.young_deaths
-    table = _put(table, number, state=State.SERVING, until=now + STUCK_SECONDS, young_deaths=deaths)
+    since = slot.served_since if slot.served_since is not None else now
+    deaths = 0 if now - since >= YOUNG_SECONDS else slot.young_deaths
+    until = now + STUCK_SECONDS
+    table = _put(table, number, state=State.SERVING, until=until, served_since=since, young_deaths=deaths)
     return replace(table, was_ready=table.was_ready or table.all_serving)
 
 
@@ -154,7 +157,7 @@ def exited(table: Table, pid: int, now: float, *, clean: bool) -> Decision:
     if not table.was_ready:
         table = replace(_put(table, slot.number, state=State.ENDED, pid=None), stopping=True)
         return table, [Died(slot.number, pid, False, None), GiveUp("a worker died before the service was ready")]
-    young = now - slot.since < YOUNG_SECONDS and not clean
+    young = not clean and (slot.served_since is None or now - slot.served_since < YOUNG_SECONDS)
     deaths = slot.young_deaths + 1 if young else 0
     pause = min(FIRST_PAUSE_SECONDS * 2 ** (deaths - 2), LONGEST_PAUSE_SECONDS) if deaths > 1 else 0.0
     table = _put(table, slot.number, state=State.WAITING, pid=None, until=now + pause, young_deaths=deaths)

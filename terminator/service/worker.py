@@ -26,6 +26,8 @@ from terminator.service import messages
 from terminator.service.channel import ChannelBroken, ChildEnd
 from terminator.telemetry import journal
 from terminator.telemetry.board import Board, worker_row
+from terminator.telemetry.drops import DropMeter
+from terminator.telemetry.events import ServerNotice
 from terminator.telemetry.writer import write_behind
 from terminator.tls import contexts
 
@@ -78,13 +80,16 @@ class _Worker:
     async def run(self, channel: socket.socket) -> None:
         self._channel = ChildEnd(channel)
         self._fleet = Fleet()
+        self._board = self._job.board.writer(worker_row(self._job.number))
+        self._board.on_overflow = lambda text: self._journal.emit(ServerNotice(topic="metrics_full", message=text))
+        self._drops = DropMeter(self._journal, self._board)
         self._traffic = Traffic(
             worker=self._job.number,
             workers=self._job.workers,
             generation=build(self._plan, self._contexts.contexts, self._fleet),
             fleet=self._fleet,
             emit=self._journal.emit,
-            board=self._job.board.writer(worker_row(self._job.number)),
+            board=self._board,
             capabilities=self._contexts.capabilities,
         )
         listeners = [each for config, sockets in self._job.listeners for each in self._listening(config, sockets)]
@@ -133,18 +138,27 @@ class _Worker:
             case messages.ReopenLogs():
                 self._journal.reopen()
             case messages.Report(ask):
-                await self._say({"kind": "report", "ask": ask, "backends": self._traffic.backend_status()})
+                backends, failures = self._traffic.backend_status(), self._traffic.failure_examples.rows()
+                await self._say({"kind": "report", "ask": ask, "backends": backends, "failures": failures})
             case _:
                 raise ChannelBroken(f"the master said {type(message).__name__}, which a worker does not know")
 
     async def _beat(self) -> None:
-        """Tells the master, and the kernel, that this loop turns."""
+        """Tells the master, the kernel and the metrics that this loop turns, and how late."""
         await self._say({"kind": "ready"})
+        due = trio.current_time()
         while True:
             signal.alarm(ALARM_SECONDS)
+            self._note_gauges(max(0.0, trio.current_time() - due))
             generations = {str(number): count for number, count in self._traffic.by_generation().items()}
             await self._say({"kind": "beat", "connections": self._traffic.open_connections, "generations": generations})
-            await trio.sleep(messages.BEAT_SECONDS)
+            due = trio.current_time() + messages.BEAT_SECONDS
+            await trio.sleep_until(due)
+
+    def _note_gauges(self, lag_seconds: float) -> None:
+        self._board.gauge("terminator_event_loop_lag_seconds", worker=str(self._job.number)).set(lag_seconds)
+        self._traffic.note_gauges()
+        self._drops.note()
 
     async def _say(self, message: dict[str, object]) -> None:
         try:
