@@ -230,11 +230,11 @@ def test_any_file_is_a_configuration_or_refused_in_words(tmp_path: Path, text: s
         str(problem).encode()
 
 
-SECRET_KEYS = """\
-version user workers ja4_header tls.profile tls.unknown_sni timeouts.drain limits.headers request_id.trusted.0
-listeners.0.bind listeners.0.name hosts.0.names.0 hosts.0.routes.0.path hosts.0.routes.0.backend
-hosts.0.routes.0.rewrite hosts.0.routes.0.redirect.to backends.web.servers.0
-""".split()
+SECRET_KEYS = [
+    *("version", "user", "workers", "ja4_header", "tls.profile", "tls.unknown_sni", "timeouts.drain", "limits.headers"),
+    *(f"hosts.0.{key}" for key in ("names.0", "routes.0.path", "routes.0.backend", "routes.0.redirect.to")),
+    *("listeners.0.bind", "listeners.0.name", "request_id.trusted.0", "backends.web.servers.0"),
+]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
