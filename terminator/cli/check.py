@@ -31,9 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", nargs="?", default=DEFAULT_PATH, help="the configuration (default: %(default)s); - is stdin"
     )
-    parser.add_argument(
-        "--config", dest="file", metavar="FILE", default=argparse.SUPPRESS, help="the same, as for `run`"
-    )
     parser.add_argument("--strict", action="store_true", help=f"exit with {WARNED} when there are warnings")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object on stdout")
     parser.add_argument("-v", "--verbose", action="store_true", help="also show what was read and what it comes to")
