@@ -1,8 +1,9 @@
 """One HTTP/1.1 connection to a backend server: a request out, its response in, and whether it may serve again.
 
-h11 writes the request from parsed values and frames the response; `wire.response_head` is the gate before it: both
-must read the same head, else the response is refused. A fresh h11 machine serves each exchange, so that bytes which
-arrive outside of one are seen here and make the connection unusable, never the beginning of somebody else's response.
+`wire.writing` makes every request anew and `wire.response_head` is the gate of responses. A plain response is read by
+the express lane; any other (interim ones, switched protocols, ends by closing) is read by h11 as well, and the two
+readings of a head must agree. Bytes that arrive outside of an exchange make the connection unusable: they are nobody's
+response.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import trio
 
 from terminator.errors import BackendClosed, BackendInvalid, BackendTruncated
 from terminator.transport.stream import Stream
-from terminator.wire import response_head
+from terminator.wire import express, response_head
+from terminator.wire.framing import Framing
 from terminator.wire.head_buffer import HeadBuffer
-from terminator.wire.incoming_body import IncomingBody
+from terminator.wire.incoming_body import Body, BodyFault, IncomingBody
 from terminator.wire.response_head import ResponseHead
+from terminator.wire.writing import LAST_CHUNK, chunk, last_chunk, write_request_head
 
 MAX_HEAD_BYTES = 65536
 """Bytes of a response head. nginx takes 4 or 8 KiB, HAProxy 16 KiB, Go 1 MiB; cookies of some frameworks need 32."""
@@ -38,15 +41,17 @@ class BackendConnection:
 
     __slots__ = (
         "_body",
-        "_finished",
+        "_chunked",
+        "_h11",
         "_head",
-        "_http",
         "_incoming",
         "_interim",
         "_method",
         "_outgoing",
+        "_upgrading",
         "exchanges",
         "idle_since",
+        "request_finished",
         "response_begun",
         "stream",
     )
@@ -57,50 +62,56 @@ class BackendConnection:
         """Exchanges begun on this connection; more than one means that it was reused."""
         self.idle_since = 0.0
         """When the pool took it back, by the loop's clock in seconds."""
-        self._incoming = HeadBuffer(MAX_HEAD_BYTES)
-        self._outgoing: list[bytes] = []
-        self._reset("")
-
-    def _reset(self, method: str) -> None:
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_BYTES)
-        self._method = method
-        self._head: ResponseHead | None = None
-        self._interim = 0
-        self._finished = False
-        self._body = IncomingBody(self._http)
+        self.request_finished = False
+        """The whole request has been sent."""
         self.response_begun = False
         """The first byte of the response has been received: the request has been processed, at least begun."""
+        self._incoming = HeadBuffer(MAX_HEAD_BYTES)
+        self._outgoing: list[bytes] = []
+        self._method = ""
+        self._chunked = self._upgrading = False
+        self._interim = 0
+        self._h11: h11.Connection | None = None
+        self._head: ResponseHead | None = None
+        self._body: Body | None = None
 
     # ------------------------------------------------------------------------------------------------- the request
 
-    def begin(self, method: str, target: str, fields: Fields) -> None:
-        """Queues the request's head; it leaves with the first body bytes or with `flush`."""
+    def begin(self, method: str, target: str, fields: Fields, framing: Framing, *, upgrading: bool) -> None:
+        """Queues the request's head; it leaves with the first body bytes or with `flush`.
+
+        `fields` say how the body is framed, and `framing` is the same for us. upgrading: a 101 may be the answer.
+        """
         self.exchanges += 1
-        self._reset(method)
-        request = h11.Request(method=method, target=target, headers=list(fields))
-        self._outgoing.append(self._http.send(request))
+        self._method = method
+        self._chunked = framing is Framing.CHUNKED
+        self._upgrading = upgrading
+        self._interim = 0
+        self._h11 = self._head = self._body = None
+        self.request_finished = self.response_begun = False
+        self._outgoing.append(write_request_head(method, target, fields))
+
+    def queue_body(self, data: bytes) -> None:
+        """A piece of the body, framed as the head announced; it leaves with what is sent next."""
+        self._outgoing.append(chunk(data) if self._chunked else data)
 
     async def send_body(self, data: bytes) -> None:
-        """Sends what is queued and a piece of the body, framed as the head announced."""
-        self._outgoing.append(self._http.send(h11.Data(data=data)))
+        """Sends what is queued and a piece of the body."""
+        self.queue_body(data)
         await self.flush()
 
     async def finish(self, trailers: Fields = ()) -> None:
         """Ends the request and sends all that is queued."""
-        self._outgoing.append(self._http.send(h11.EndOfMessage(headers=list(trailers))))
-        self._finished = True
+        if self._chunked:
+            self._outgoing.append(last_chunk(trailers) if trailers else LAST_CHUNK)
+        self.request_finished = True
         await self.flush()
 
     async def flush(self) -> None:
         if self._outgoing:
-            data = b"".join(self._outgoing)
+            data = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
             self._outgoing.clear()
-            if data:
-                await self.stream.send(data)
-
-    @property
-    def request_finished(self) -> bool:
-        return self._finished
+            await self.stream.send(data)
 
     # ------------------------------------------------------------------------------------------------ the response
 
@@ -122,34 +133,59 @@ class BackendConnection:
         if len(raw) > MAX_HEAD_BYTES:
             raise BackendInvalid(f"the response head passes {MAX_HEAD_BYTES} bytes")
         head = response_head.parse(raw, request_method=self._method, max_fields=MAX_FIELDS)
-        try:
-            self._http.receive_data(raw)
-            event = self._http.next_event()
-        except h11.RemoteProtocolError as error:
-            raise BackendInvalid(f"the response head is refused: {error}") from error
-        if not isinstance(event, (h11.Response, h11.InformationalResponse)) or event.status_code != head.status:
-            raise BackendInvalid("the response head can be read in two ways")
         if head.status < 200:
             self._interim += 1
             if self._interim > MAX_INTERIM_RESPONSES:
                 raise BackendInvalid(f"more than {MAX_INTERIM_RESPONSES} interim responses")
+            self._read_by_h11(raw, head)
+            return head
+        self._head = head
+        if head.framing is Framing.UNTIL_CLOSE:
+            self._body = IncomingBody(self._read_by_h11(raw, head))
+        elif head.framing is Framing.CHUNKED:
+            self._body = express.chunked()
         else:
-            self._head = head
-            if len(self._incoming):
-                self._body.feed(self._incoming.take_all())
+            self._body = express.counted((head.content_length or 0) if head.framing is Framing.LENGTH else 0)
+        if len(self._incoming):
+            self._body.feed(self._incoming.take_all())
         return head
+
+    def _read_by_h11(self, raw: bytes, head: ResponseHead) -> h11.Connection:
+        """h11's state after this head. Raises BackendInvalid when it does not read the head as we did."""
+        try:
+            if self._h11 is None:
+                self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_BYTES)
+                fields = [(b"Host", b"a")]  # of our request only the method and an upgrade bear on its response
+                if self._upgrading:
+                    fields += [(b"Connection", b"upgrade"), (b"Upgrade", b"any")]
+                self._h11.send(h11.Request(method=self._method, target="/", headers=fields))
+                self._h11.send(h11.EndOfMessage())
+            self._h11.receive_data(raw)
+            event = self._h11.next_event()
+        except h11.ProtocolError as error:
+            raise BackendInvalid(f"the response head is refused: {error}") from error
+        if not isinstance(event, (h11.Response, h11.InformationalResponse)) or event.status_code != head.status:
+            raise BackendInvalid("the response head can be read in two ways")
+        return self._h11
+
+    @property
+    def response_complete(self) -> bool:
+        """The body has been received to its end; what `body_now` has not given out yet included."""
+        return self._body is not None and self._body.ended
 
     def body_now(self) -> bytes | None:
         """The next piece of the body if it has been received already, b"" at its end, None if more must come."""
+        assert self._body is not None
         try:
             return self._body.piece()
-        except h11.RemoteProtocolError as error:
+        except BodyFault as error:
             if self.stream.ended:
                 raise BackendTruncated("the backend closed the connection amid its response") from error
             raise BackendInvalid(f"the response body is refused: {error}") from error
 
     async def receive_body(self) -> bytes:
         """The next piece of the body, b"" at its end; `trailers` are final then."""
+        assert self._body is not None
         while (piece := self.body_now()) is None:
             try:
                 data = await self.stream.receive(RECEIVE_BYTES)
@@ -162,11 +198,11 @@ class BackendConnection:
 
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
-        return self._body.trailers
+        return self._body.trailers if self._body is not None else []
 
     def take_rest(self) -> bytes:
         """After a 101: what the backend has sent already in the new protocol."""
-        return bytes(self._http.trailing_data[0]) + self._incoming.take_all()
+        return self._incoming.take_all()
 
     # ------------------------------------------------------------------------------------------------- afterwards
 
@@ -174,13 +210,14 @@ class BackendConnection:
     def reusable(self) -> bool:
         """Whether another exchange may follow: both messages complete, nobody said close, no byte out of place."""
         return (
-            self._finished
+            self.request_finished
             and self._head is not None
             and self._head.keep_alive
+            and self._body is not None
             and self._body.ended
             and not self.stream.ended
             and not self.stream.broken
-            and not self._http.trailing_data[0]
+            and not self._body.rest()
             and not self._outgoing
         )
 

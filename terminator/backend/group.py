@@ -123,6 +123,11 @@ class BackendGroup:
         return self._standing.budget
 
     @property
+    def queued(self) -> int:
+        """Requests that wait for a server."""
+        return self._standing.waiting.statistics().tasks_waiting
+
+    @property
     def members(self) -> list[Member]:
         return self._members
 

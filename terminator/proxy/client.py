@@ -46,11 +46,13 @@ async def _next_request(traffic: Traffic, client: Client, *, first: bool) -> boo
     with trio.CancelScope(deadline=trio.current_time() + idle) as scope:
         if not first:
             traffic.idle.add(scope)
+        traffic.waiting += 1
         try:
             return await half.wait_for_request()
         except ClientGone:
             return False  # a reset between requests is a routine goodbye
         finally:
+            traffic.waiting -= 1
             traffic.idle.discard(scope)
     return half.request_waiting()  # what came at the very moment of the drain is still served
 

@@ -1,7 +1,8 @@
 """The client's half of HTTP/1.1 on one connection: requests in, responses out.
 
-`wire.request_head` is the gate; h11 then reads the same head and frames the body, and the two must agree. A fresh h11
-machine serves each request, so that pipelined bytes wait here, unread, until their turn.
+`wire.request_head` is the gate, and `wire.writing` makes every head anew. A request whose framing is plain is read by
+the express lane; any other is read by h11 as well, head and body, and the two readings of the head must agree.
+Pipelined bytes wait here, unread, until their turn.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import trio
 
 from terminator.errors import BadRequest, ClientGone, HeadTooLarge
 from terminator.transport.stream import Stream
-from terminator.wire import request_head
+from terminator.wire import express, request_head
+from terminator.wire.framing import Framing
 from terminator.wire.head_buffer import HeadBuffer
-from terminator.wire.incoming_body import IncomingBody
-from terminator.wire.request_head import Framing, RequestHead
+from terminator.wire.incoming_body import Body, BodyFault, IncomingBody
+from terminator.wire.request_head import RequestHead
+from terminator.wire.writing import LAST_CHUNK, chunk, last_chunk, write_response_head
 
 RECEIVE_BYTES = 65536
 
@@ -28,14 +31,14 @@ class ClientHalf:
 
     __slots__ = (
         "_body",
+        "_framing",
         "_head",
-        "_http",
         "_incoming",
         "_max_fields",
         "_outgoing",
-        "_trailers_fit",
         "response_begun",
         "response_bytes",
+        "reusable",
         "stream",
     )
 
@@ -43,15 +46,16 @@ class ClientHalf:
         self.stream = stream
         self._incoming = HeadBuffer(0)
         self._outgoing: list[bytes] = []
-        self._http: h11.Connection | None = None
-        self._body: IncomingBody | None = None
+        self._body: Body | None = None
         self._head: RequestHead | None = None
-        self._trailers_fit = False
+        self._framing = Framing.NONE
         self._max_fields = 0
         self.response_begun = False
         """The final response has been begun: no other one can be sent for this request."""
         self.response_bytes = 0
         """Content of the response sent so far, without framing."""
+        self.reusable = False
+        """Both messages are complete and nobody said close: another request may follow."""
 
     # ------------------------------------------------------------------------------------------------- the request
 
@@ -83,8 +87,8 @@ class ClientHalf:
         `ClientError`s; after one of them nothing more can be read."""
         self._incoming.max_head_bytes = max_bytes
         self._max_fields = max_fields
-        self._http = self._body = None
-        self.response_begun = False
+        self._body = None
+        self.response_begun = self.reusable = False
         self.response_bytes = 0
         return self._take_head()
 
@@ -109,22 +113,12 @@ class ClientHalf:
         return self._admit(raw, self._max_fields)
 
     def _admit(self, raw: bytes, max_fields: int) -> RequestHead:
-        head = request_head.parse(raw, max_fields=max_fields)
-        http = h11.Connection(h11.SERVER, max_incomplete_event_size=max(RECEIVE_BYTES, 2 * len(raw)))
-        try:
-            http.receive_data(raw)
-            event = http.next_event()
-        except h11.RemoteProtocolError as error:
-            raise BadRequest(f"the head is refused: {error}") from error
-        if not isinstance(event, h11.Request) or event.method != head.method.encode():
-            raise BadRequest("the head can be read in two ways")
-        self._http = http
-        self._head = head
-        self._body = IncomingBody(http)
-        if head.framing is Framing.NONE:
-            self.body_now()
-        elif len(self._incoming):
-            self._body.feed(self._incoming.take_all())
+        self._head = head = request_head.parse(raw, max_fields=max_fields)
+        plain = head.framing is not Framing.CHUNKED and head.upgrade is None and not head.expect_continue
+        body = express.counted(head.content_length or 0) if plain else _read_by_h11(raw, head)
+        self._body = body
+        if not body.ended and len(self._incoming):
+            body.feed(self._incoming.take_all())
         return head
 
     def body_now(self) -> bytes | None:
@@ -138,7 +132,7 @@ class ClientHalf:
             while piece is None and (data := self.stream.receive_now(RECEIVE_BYTES)) is not None:
                 body.feed(data)
                 piece = body.piece()
-        except h11.RemoteProtocolError as error:
+        except BodyFault as error:
             if self.stream.ended:
                 raise ClientGone("the client closed the connection amid its request body") from error
             raise BadRequest(f"the request body is refused: {error}") from error
@@ -157,10 +151,9 @@ class ClientHalf:
 
     def _keep_rest(self) -> None:
         """What came after the body is the next request's."""
-        assert self._http is not None
-        rest, _ = self._http.trailing_data
-        if rest:
-            self._incoming.feed(bytes(rest))
+        assert self._body is not None
+        if rest := self._body.rest():
+            self._incoming.feed(rest)
 
     @property
     def request_complete(self) -> bool:
@@ -178,59 +171,69 @@ class ClientHalf:
 
     async def send_interim(self, status: int, fields: Fields, reason: bytes = b"") -> None:
         """A 1xx response; 101 ends HTTP on this connection, see `take_rest`."""
-        assert self._http is not None
-        event = h11.InformationalResponse(status_code=status, headers=list(fields), reason=reason)
-        await self.stream.send(self._http.send(event))
+        await self.stream.send(write_response_head(status, reason, fields))
 
-    def begin_response(self, status: int, fields: Fields, reason: bytes = b"") -> None:
-        """Queues the final head; it leaves with the first body bytes or with `flush`. The framing is chosen by h11:
-        the Content-Length among `fields`, else chunked, else (HTTP/1.0) the connection's end."""
-        assert self._http is not None and self._head is not None
+    def begin_response(self, status: int, reason: bytes, fields: Fields, framing: Framing, *, close: bool) -> None:
+        """Queues the final head; it leaves with the first body bytes or with `flush`.
+
+        `fields` say how the body is framed, and `framing` is the same for us. close: they say `Connection: close`.
+        """
+        assert self._head is not None
         self.response_begun = True
-        response = h11.Response(status_code=status, headers=list(fields), reason=reason)
-        self._outgoing.append(self._http.send(response))
-        self._trailers_fit = (
-            self._head.version == "1.1"
-            and self._head.method != "HEAD"
-            and status not in (204, 304)
-            and not any(name == b"content-length" for name, _ in response.headers)
-        )
+        self._framing = framing
+        self.reusable = not close and self._head.keep_alive and framing is not Framing.UNTIL_CLOSE
+        self._outgoing.append(write_response_head(status, reason, fields))
 
     async def send_body(self, data: bytes) -> None:
-        assert self._http is not None
         self.response_bytes += len(data)
-        framed = self._http.send_with_data_passthrough(h11.Data(data=data)) or []
-        if self._outgoing or len(framed) > 1:
-            framed = [b"".join([*self._outgoing, *framed])]
-            self._outgoing.clear()
-        for part in framed:
-            await self.stream.send(part)
+        if self._framing is Framing.CHUNKED:
+            data = chunk(data)
+        if self._outgoing:
+            self._outgoing.append(data)
+            await self.flush()
+        else:
+            await self.stream.send(data)
+
+    def queue_body(self, data: bytes) -> None:
+        """The same without sending: for a last piece, which leaves with the end of the response."""
+        self.response_bytes += len(data)
+        self._outgoing.append(chunk(data) if self._framing is Framing.CHUNKED else data)
 
     async def finish(self, trailers: Fields = ()) -> None:
         """Ends the response. Trailers need chunked framing and are dropped without it (RFC 9110 §6.5)."""
-        assert self._http is not None
-        self._outgoing.append(self._http.send(h11.EndOfMessage(headers=list(trailers) if self._trailers_fit else [])))
+        if self._framing is Framing.CHUNKED:
+            self._outgoing.append(last_chunk(trailers) if trailers else LAST_CHUNK)
         await self.flush()
+        self.reusable = self.reusable and self.request_complete
 
     async def flush(self) -> None:
         if self._outgoing:
-            data = b"".join(self._outgoing)
+            data = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
             self._outgoing.clear()
-            if data:
-                await self.stream.send(data)
+            await self.stream.send(data)
 
     async def send_raw(self, reply: bytes) -> None:
-        """A whole response made without h11, for a request that is refused."""
+        """A whole response in one piece: a reply of our own."""
         self.response_begun = True
         self._outgoing.clear()
         await self.stream.send(reply)
 
-    @property
-    def reusable(self) -> bool:
-        """Whether h11 agrees that another request may follow: both messages complete, nobody said close."""
-        http = self._http
-        return http is not None and http.our_state is h11.DONE and http.their_state is h11.DONE
-
     def take_rest(self) -> bytes:
         """After a 101: what the client has sent already in the new protocol."""
         return self._incoming.take_all()
+
+
+def _read_by_h11(raw: bytes, head: RequestHead) -> Body:
+    """The reader of a request that is not plain. Raises BadRequest when h11 does not read the head as we did."""
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=max(RECEIVE_BYTES, 2 * len(raw)))
+    try:
+        http.receive_data(raw)
+        event = http.next_event()
+    except h11.RemoteProtocolError as error:
+        raise BadRequest(f"the head is refused: {error}") from error
+    if not isinstance(event, h11.Request) or event.method != head.method.encode():
+        raise BadRequest("the head can be read in two ways")
+    body = IncomingBody(http)
+    if head.framing is Framing.NONE:
+        body.piece()  # its end, at once
+    return body

@@ -29,16 +29,16 @@ from terminator.errors import (
 from terminator.proxy.deadline import Deadline
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation, HostEntry
-from terminator.proxy.relay import Patience, Relay
+from terminator.proxy.relay import Answer, Patience, Relay
 from terminator.proxy.tunnel import Tunnel
 from terminator.routing import retries
 from terminator.routing.paths import without_prefix
 from terminator.routing.routes import Route
 from terminator.telemetry.events import HttpRequest, TunnelClosed
 from terminator.wire import forwarding, replies
+from terminator.wire.framing import Framing
 from terminator.wire.request_head import RequestHead
 from terminator.wire.response_head import ResponseHead
-from terminator.wire.writing import spelled
 
 if TYPE_CHECKING:
     from terminator.proxy.traffic import Traffic
@@ -179,10 +179,14 @@ class Exchange:
                     fresh=fresh,
                 )
                 tried.add(lease.server.key)
-                self._relay = relay = Relay(
-                    client.half, lease.connection, self._head, deadline, patience, self._answer_fields
+                self._relay = relay = Relay(client.half, lease.connection, self._head, deadline, patience, self._answer)
+                lease.connection.begin(
+                    self._head.method,
+                    target,
+                    fields,
+                    self._head.framing,
+                    upgrading=self._head.upgrade is not None,
                 )
-                lease.connection.begin(self._head.method, target, fields)
                 answer = await relay.run()
                 self._status = answer.status
             if deadline.scope.cancelled_caught:
@@ -234,7 +238,7 @@ class Exchange:
         tunnel = Tunnel(half.stream, lease.connection.stream, idle)
         began_at = trio.current_time()
         try:
-            await half.send_interim(101, spelled(forwarding.interim_fields(answer)), answer.reason)
+            await half.send_interim(101, forwarding.interim_fields(answer), answer.reason)
             half.response_begun = True
             await tunnel.run(half.take_rest(), lease.connection.take_rest())
         finally:
@@ -267,22 +271,22 @@ class Exchange:
         )
         if action.headers != _NO_RULES:
             fields = self._traffic.rules(action.headers).apply(fields, self._variable)
-        return spelled(fields)
+        return fields
 
-    def _answer_fields(self, answer: ResponseHead) -> Fields:
+    def _answer(self, answer: ResponseHead) -> Answer:
         assert self._entry is not None
         assert self._route is not None
+        close = self._traffic.draining or not self._head.keep_alive
         fields = forwarding.response_fields(
-            answer,
-            self._head,
-            close=self._traffic.draining,
-            date=self._traffic.http_date(),
-            hsts=self._entry.hsts,
+            answer, self._head, close=close, date=self._traffic.http_date(), hsts=self._entry.hsts
         )
         rules = self._route.action.response_headers
-        if rules != _NO_RULES:
+        if rules is not _NO_RULES and rules != _NO_RULES:
             fields = self._traffic.rules(rules).apply(fields, self._variable)
-        return spelled(fields)
+        framing = answer.framing
+        if framing in (Framing.CHUNKED, Framing.UNTIL_CLOSE):  # of unknown length: framed as the client understands
+            framing = Framing.CHUNKED if self._head.version == "1.1" else Framing.UNTIL_CLOSE
+        return fields, framing, close
 
     def _name_request(self) -> tuple[bytes, bytes] | None:
         """The request id, as a field: the client's own if it is trusted to give one, else a new one."""

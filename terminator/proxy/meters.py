@@ -40,9 +40,12 @@ class Meters:
     def accepted(self, listener: str) -> None:
         self.counter("terminator_connections_accepted_total", listener=listener).inc()
 
-    def state(self, state: str) -> Gauge:
-        """Connections in `handshake`, `idle` or `active`."""
-        return self.gauge("terminator_connections", state=state)
+    def connections(self, open_connections: int, idle: int) -> None:
+        """How many are in which state. Idle: between requests; active is what remains, tunnels included."""
+        handshake = self.in_progress().value
+        active = max(0.0, open_connections - idle - handshake)
+        for state, count in (("handshake", handshake), ("idle", idle), ("active", active)):
+            self.gauge("terminator_connections", state=state).set(count)
 
     def bytes_moved(self, received: int, sent: int) -> None:
         if received:
@@ -122,6 +125,19 @@ class Meters:
             self.histogram("terminator_backend_connect_duration_seconds", backend=backend).observe(connect_seconds)
         if response_seconds is not None:
             self.histogram("terminator_backend_response_duration_seconds", backend=backend).observe(response_seconds)
+
+    def server(self, backend: str, server: str, up: bool, in_flight: int) -> None:
+        """How a server is at this moment, as this worker sees it."""
+        self.gauge("terminator_backend_up", backend=backend, server=server).set(float(up))
+        self.gauge("terminator_backend_requests_in_flight", backend=backend, server=server).set(in_flight)
+
+    def queued(self, backend: str, requests: int) -> None:
+        self.gauge("terminator_backend_queued", backend=backend).set(requests)
+
+    def forget_servers(self) -> None:
+        """Takes what `server` and `queued` told out of the metrics; the next generation tells its own anew."""
+        for name in ("terminator_backend_up", "terminator_backend_requests_in_flight", "terminator_backend_queued"):
+            self._writer.forget(name)
 
     def retried(self, backend: str) -> None:
         self.counter("terminator_backend_retries_total", backend=backend).inc()

@@ -10,7 +10,7 @@ reading only ends the upload, for it may have answered already; whatever it says
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -29,13 +29,14 @@ from terminator.errors import (
 from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.deadline import Deadline
 from terminator.wire import forwarding
+from terminator.wire.framing import Framing
 from terminator.wire.request_head import RequestHead
 from terminator.wire.response_head import ResponseHead
-from terminator.wire.writing import spelled
 
 SMALL_BODY_BYTES = 65536
 
-Fields = list[tuple[bytes, bytes]]
+Answer = tuple[list[tuple[bytes, bytes]], Framing, bool]
+"""Fields of a final response, its framing, and whether the fields say `Connection: close`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Relay:
     """Moves one request and its response; `run` returns the final head, a 101 included."""
 
     __slots__ = (
-        "_answer_fields",
+        "_answer",
         "_backend",
         "_client",
         "_deadline",
@@ -69,14 +70,14 @@ class Relay:
         head: RequestHead,
         deadline: Deadline,
         patience: Patience,
-        answer_fields: Callable[[ResponseHead], Fields],
+        answer: Callable[[ResponseHead], Answer],
     ) -> None:
         self._client = client
         self._backend = backend
         self._head = head
         self._deadline = deadline
         self._patience = patience
-        self._answer_fields = answer_fields
+        self._answer = answer
         self.sent_at = 0.0
         """When the whole request had been sent, by the loop's clock; 0 when it never was."""
         self.answered_at = 0.0
@@ -90,10 +91,14 @@ class Relay:
             self._deadline.expect(
                 BackendTimeout, self._patience.backend_response, "the backend did not take the request"
             )
-            await self._backend.finish(forwarding.trailers(self._client.trailers))
+            await self._backend.finish(self._trailers())
             self._request_sent()
             return await self._download()
         return await self._both_ways()
+
+    def _trailers(self) -> Sequence[tuple[bytes, bytes]]:
+        trailers = self._client.trailers
+        return forwarding.trailers(trailers) if trailers else ()
 
     def _request_sent(self) -> None:
         self.sent_at = trio.current_time()
@@ -104,7 +109,7 @@ class Relay:
         if self._head.content_length is None or self._head.content_length > SMALL_BODY_BYTES:
             return False
         while piece := self._client.body_now():
-            await self._backend.send_body(piece)
+            self._backend.queue_body(piece)
         return self._client.request_complete
 
     # ------------------------------------------------------------------------------------------------- with a body
@@ -126,6 +131,8 @@ class Relay:
 
     async def _upload(self) -> None:
         try:
+            self._deadline.expect(BackendTimeout, self._patience.backend_response, "the backend did not take the request")
+            await self._backend.flush()  # the head does not wait for the body: the backend may say 100, or refuse
             self._expect_body_of_client()
             while piece := await self._client.receive_body():
                 if 0 < self._patience.max_body_bytes < self._client.request_bytes:
@@ -133,7 +140,7 @@ class Relay:
                 self._deadline.expect(BackendTimeout, self._patience.body_idle, "the backend stopped reading the body")
                 await self._backend.send_body(piece)
                 self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")
-            await self._backend.finish(forwarding.trailers(self._client.trailers))
+            await self._backend.finish(self._trailers())
             self._request_sent()
         except ClientError as error:
             self._deadline.fail(error)
@@ -157,7 +164,8 @@ class Relay:
             return head
         client, backend = self._client, self._backend
         idle = self._patience.body_idle
-        client.begin_response(head.status, self._answer_fields(head), head.reason)
+        fields, framing, close = self._answer(head)
+        client.begin_response(head.status, head.reason, fields, framing, close=close)
         while True:
             piece = backend.body_now()
             if piece is None:
@@ -165,12 +173,14 @@ class Relay:
                 await client.flush()
                 self._deadline.expect(BackendTimeout, idle, "the response body stood still")
                 piece = await backend.receive_body()
+            self._deadline.expect(ClientStalled, idle, "the client stopped reading the response")
             if not piece:
                 break
-            self._deadline.expect(ClientStalled, idle, "the client stopped reading the response")
+            if backend.response_complete:
+                client.queue_body(piece)
+                break
             await client.send_body(piece)
-        self._deadline.expect(ClientStalled, idle, "the client stopped reading the response")
-        await client.finish(forwarding.trailers(backend.trailers, BackendInvalid))
+        await client.finish(forwarding.trailers(backend.trailers, BackendInvalid) if backend.trailers else ())
         return head
 
     async def _final_head(self) -> ResponseHead:
@@ -181,6 +191,6 @@ class Relay:
             if head.status >= 200 or head.status == 101:
                 return head
             if self._head.version == "1.1":  # HTTP/1.0 knows no interim responses (RFC 9110 §15.2)
-                await self._client.send_interim(head.status, spelled(forwarding.interim_fields(head)), head.reason)
+                await self._client.send_interim(head.status, forwarding.interim_fields(head), head.reason)
             if head.status == 100 and not self._backend.request_finished:
                 self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")

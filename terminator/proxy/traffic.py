@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
-import random
 import socket
 import time
 import traceback
@@ -31,14 +30,10 @@ from terminator.proxy.generation import Generation
 from terminator.proxy.meters import Meters
 from terminator.telemetry.board import Writer
 from terminator.telemetry.events import Event, ServerCrash, TlsHandshake
+from terminator.telemetry.examples import FailureExamples
 from terminator.tls.openssl import Capabilities
 from terminator.wire.header_rules import Rules
 from terminator.wire.variables import Template
-
-SCANNER_CLASSES = frozenset(
-    {"not_tls", "plain_http", "http_proxy_request", "malformed_hello", "client_closed", "timeout"}
-)
-"""Failures that the noise of the internet consists of; `log.failures.sample` may thin them out."""
 
 SWEEP_SECONDS = 5.0
 """How often idle backend connections are looked through for those past their time."""
@@ -78,6 +73,9 @@ class Traffic:
         self.admission = Admission()
         self.idle: set[trio.CancelScope] = set()
         """Scopes of connections that wait between requests: a drain ends them at once."""
+        self.waiting = 0
+        """Connections that wait for a request."""
+        self.failure_examples = FailureExamples()
         self.logs_requests = generation.config.log.requests != "off"
         self.capabilities = capabilities
         self._workers = workers
@@ -118,6 +116,7 @@ class Traffic:
         """Puts `generation` in force for new connections and for the next request on open ones."""
         self.generation = generation
         self.fleet.adopt(generation.backends)
+        self.meters.forget_servers()
         self.logs_requests = generation.config.log.requests != "off"
         self._templates.clear()
         self._rules.clear()
@@ -142,6 +141,15 @@ class Traffic:
     def by_generation(self) -> dict[int, int]:
         """Open connections by the generation their handshake was made under."""
         return dict(self._by_generation)
+
+    def note_gauges(self) -> None:
+        """Writes to the board how connections and servers are at this moment; call about once a second."""
+        self.meters.connections(self.open_connections, self.waiting)
+        now = trio.current_time()
+        for group in self.generation.backends.values():
+            self.meters.queued(group.name, group.queued)
+            for member in group.members:
+                self.meters.server(group.name, member.key, member.server.health.available(now), member.in_flight)
 
     def backend_status(self) -> list[dict[str, object]]:
         return [row for group in self.generation.backends.values() for row in group.status(trio.current_time())]
@@ -212,14 +220,12 @@ class Traffic:
     # ------------------------------------------------------------------------------------------------------ records
 
     def handshake_done(self, event: TlsHandshake) -> None:
-        """Counts a handshake and logs it, unless it is of a class that is sampled."""
+        """Counts a handshake and logs it; of classes that are sampled the journal drops what is too many."""
         self.meters.handshake(event)
-        log = self.generation.config.log
-        if log.handshakes == "off":
-            return
-        if event.error_type in SCANNER_CLASSES and log.failures.sample < 1 and random.random() >= log.failures.sample:
-            return
-        self.emit(event)
+        if not event.established:
+            self.failure_examples.note(event)
+        if self.generation.config.log.handshakes != "off":
+            self.emit(event)
 
     def turned_away(self, reason: str) -> None:
         """Counts a connection that was closed before its handshake."""

@@ -36,7 +36,7 @@ class TlsStream(Stream):
             await trio.lowlevel.wait_readable(self.sock)
 
     async def end(self) -> None:
-        """Sends close_notify (RFC 8446 §6.1) and ends our direction. Not after a truncated body: see `abort`."""
+        """Sends close_notify (RFC 8446 §6.1) and ends our direction. Not after a truncated body: see `give_up`."""
         self._say_goodbye()
         await super().end()
 

@@ -1,4 +1,4 @@
-"""Collects received bytes until a whole head is there; what follows the head stays untouched for whoever reads the body.
+"""Collects bytes until a whole head is there; what follows the head stays untouched for whoever reads the body.
 
 A head ends with its first empty line. A line feed without its carriage return ends the search too: such bytes are no
 valid head and never become one (RFC 9112 §2.2), so the parser shall refuse them now and not when a timeout fires.

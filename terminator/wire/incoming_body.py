@@ -1,6 +1,12 @@
-"""The body of a message as it comes in: h11 finds its end, many tiny chunks become one piece, trailers stay for the end."""
+"""The body of a message as it comes in: h11 finds its end, tiny chunks become one piece, trailers stay for the end.
+
+This reader takes every framing there is. `wire.express` has another for the plain cases, with the same calls and the
+same answers; `Body` is what both promise.
+"""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import h11
 
@@ -9,6 +15,34 @@ PIECE_BYTES = 65536
 
 MAX_JOINED = 64
 """Chunks read in one go. h11 takes some 15 µs for each, however small, so this bounds a turn to about a millisecond."""
+
+MAX_LINE_BYTES = 65536
+"""A chunk's size line with its extensions, or all trailers; h11 refuses more."""
+
+
+class BodyFault(Exception):
+    """The framing is broken, or the end came too early; the text says which."""
+
+
+class Body(Protocol):
+    """One message's body, read as its bytes come in."""
+
+    ended: bool
+    """The body is complete and `trailers` are final."""
+    size: int
+    """Bytes of content so far, without framing."""
+    crowded: bool
+    """The last piece was made of very many: the caller should let other tasks run before it goes on."""
+    trailers: list[tuple[bytes, bytes]]
+
+    def feed(self, data: bytes) -> None:
+        """Received bytes, or b"" when the peer will send no more."""
+
+    def piece(self) -> bytes | None:
+        """The next piece, b"" at the end, None if more must be fed. Raises `BodyFault`."""
+
+    def rest(self) -> bytes:
+        """After the end: what came behind the body."""
 
 
 class IncomingBody:
@@ -19,37 +53,45 @@ class IncomingBody:
     def __init__(self, http: h11.Connection) -> None:
         self._http = http
         self.ended = False
-        """The body is complete and `trailers` are final."""
         self.trailers: list[tuple[bytes, bytes]] = []
         self.size = 0
-        """Bytes of content so far, without framing."""
         self.crowded = False
-        """The last piece was made of very many: the caller should let other tasks run before it goes on."""
+
+    @classmethod
+    def at_chunk(cls) -> IncomingBody:
+        """A reader that begins amid a chunked body, where a chunk's size line is next."""
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_LINE_BYTES)
+        http.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        http.next_event()
+        return cls(http)
 
     def feed(self, data: bytes) -> None:
-        """Received bytes, or b"" when the peer will send no more."""
         self._http.receive_data(data)
 
     def piece(self) -> bytes | None:
-        """The next piece, b"" at the end, None if more must be fed. Raises `h11.RemoteProtocolError`: bad framing, or
-        an end that came too early."""
         if self.ended:
             return b""
         joined: list[bytes] = []
         size = 0
-        while size < PIECE_BYTES and len(joined) < MAX_JOINED:
-            event = self._http.next_event()
-            if isinstance(event, h11.Data):
-                joined.append(event.data)
-                size += len(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                self.ended = True
-                self.trailers = list(event.headers)
-                break
-            else:
-                break
+        try:
+            while size < PIECE_BYTES and len(joined) < MAX_JOINED:
+                event = self._http.next_event()
+                if isinstance(event, h11.Data):
+                    joined.append(event.data)
+                    size += len(event.data)
+                elif isinstance(event, h11.EndOfMessage):
+                    self.ended = True
+                    self.trailers = list(event.headers)
+                    break
+                else:
+                    break
+        except h11.RemoteProtocolError as error:
+            raise BodyFault(str(error)) from error
         self.crowded = len(joined) == MAX_JOINED
         self.size += size
         if size:
             return joined[0] if len(joined) == 1 else b"".join(joined)
         return b"" if self.ended else None
+
+    def rest(self) -> bytes:
+        return bytes(self._http.trailing_data[0])

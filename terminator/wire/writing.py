@@ -81,6 +81,19 @@ def write_response_head(status: int, reason: bytes, fields: Iterable[Field]) -> 
     return _head(b"HTTP/1.1 %d %b\r\n" % (status, reason), fields)
 
 
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a body as one chunk (RFC 9112 §7.1). `data` may not be empty: that would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: Iterable[Field]) -> bytes:
+    """The end of a chunked body with its trailer fields. ValueError when a value would break out of its place."""
+    return _head(b"0\r\n", trailers)
+
+
 def phrase(status: int) -> str:
     """The registered reason of a status, "" for one that has none."""
     return _PHRASES.get(status, "")
