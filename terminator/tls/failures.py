@@ -136,10 +136,6 @@ FAILURES: Final[dict[str, Failure]] = {
         "The client broke the TLS protocol after its ClientHello; `error.openssl` says how.",
         "the author of the client; from strangers it is probing",
     ),
-    "too_many_connections": Failure(
-        "The client's address has as many connections open as `limits.connections_per_ip` allows.",
-        "the operator, if many clients share that address; else the client's owner",
-    ),
     "too_many_handshakes": Failure(
         "The client's address began more handshakes in a second than `limits.handshakes_per_ip` allows.",
         "the operator, if many clients share that address; else the client's owner",

@@ -7,6 +7,7 @@ here. GREASE is dropped by the caller, who knows where it may stand.
 from __future__ import annotations
 
 from hashlib import sha256
+from struct import pack
 
 NOTHING = "000000000000"
 VERSIONS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2"}
@@ -54,4 +55,5 @@ def _digest(text: str) -> str:
 
 
 def _hex_list(values: list[int]) -> str:
-    return ",".join([f"{value:04x}" for value in values])
+    """`1301,c02b`; several times faster than formatting number by number."""
+    return pack(f">{len(values)}H", *values).hex(",", 2)
