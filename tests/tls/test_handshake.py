@@ -187,7 +187,7 @@ async def test_everything_that_was_agreed_is_told(version: ssl.TLSVersion, text:
     assert CAPABILITIES.group_name
     assert facts.group == "x25519"
     assert result.choice.tag == "mine"
-    assert {"first_byte", "hello", "select", "flight"} <= set(facts.spans)
+    assert set(facts.spans) == {"first_byte", "hello", "select", "flight", "client"}
     event = handshake_event(facts, conn_id="c", listener="https", client_address="192.0.2.1", client_port=5)
     assert event.established
     assert (event.server_name, event.offered_alpn, event.error_type) == (NAME, "h2,http/1.1", None)
