@@ -18,7 +18,7 @@ import math
 import mmap
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -65,11 +65,14 @@ class Board:
         """Forgets the gauges of a process that has ended; its counters stay in the sums."""
         self.writer(row)
 
-    def snapshot(self) -> dict[str, dict[Labels, float | Distribution]]:
-        """All series of all rows, merged: name → label values → value. Families without any value are left out."""
-        merged: dict[str, dict[Labels, float | Distribution]] = {}
+    def snapshot(self, only: Container[str] | None = None) -> Snapshot:
+        """All series of all rows, or `only` those of some families, merged: name → label values → value. Families
+        without any value are left out."""
+        merged: Snapshot = {}
         for row in self._readers:
             for family, labels, slot in row.series():
+                if only is not None and family.name not in only:
+                    continue
                 found = _read(family, row.values, slot)
                 if found is None:
                     continue
@@ -124,6 +127,9 @@ class Distribution:
         return self.bounds[-1]
 
 
+Snapshot = dict[str, dict[Labels, float | Distribution]]
+
+
 # ------------------------------------------------------------------------------------------------------- writing
 
 
@@ -144,6 +150,10 @@ class Gauge:
         self._values, self._slot = values, slot
         if math.isnan(values[slot]):
             values[slot] = 0.0
+
+    @property
+    def value(self) -> float:
+        return self._values[self._slot]
 
     def set(self, value: float) -> None:
         self._values[self._slot] = value

@@ -59,7 +59,12 @@ FAMILIES: dict[str, Family] = {
         Family("terminator_tls_handshakes_in_progress", "gauge", "TLS handshakes begun and not finished."),
         Family("terminator_tls_group_total", "counter", "Established handshakes by key exchange group.", ("group",)),
         # ------------------------------------------------------------------------------------------------ connections
-        Family("terminator_connections", "gauge", "Open client connections by state.", ("state",)),
+        Family(
+            "terminator_connections",
+            "gauge",
+            "Open client connections: in their handshake, idle between requests, or active; looked at once a second.",
+            ("state",),
+        ),
         Family("terminator_connections_accepted_total", "counter", "Connections accepted.", ("listener",)),
         Family(
             "terminator_connections_refused_total",
