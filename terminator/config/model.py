@@ -6,7 +6,7 @@ sizes in bytes, paths absolute. The JSON Schema (`terminator schema`) is generat
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
@@ -33,6 +33,10 @@ class Section(BaseModel):
         arbitrary_types_allowed=True,
         validate_default=False,
     )
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself: pydantic copies every default that holds a list, and thousands of hosts share theirs gladly."""
+        return self
 
 
 def _path(value: object) -> object:
