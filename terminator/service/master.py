@@ -155,6 +155,9 @@ class Master:
         self.journal.close()
         self.notify.close()
         self.inherited.close()
+        for number in SIGNALS:
+            # One that comes too late must not kill the interpreter on its way out: the exit code would lie.
+            signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         for sock in self._signal_sockets:
             sock.close()
