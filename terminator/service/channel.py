@@ -141,7 +141,8 @@ class ChildEnd:
         """The next message; None when the master is gone."""
         while not self._arrived:
             try:
-                data, ancillary, _, _ = await self._sock.recvmsg(_CHUNK_BYTES, socket.CMSG_LEN(MAX_FDS * 4))
+                room = socket.CMSG_LEN(MAX_FDS * 4)
+                data, ancillary, _, _ = await self._sock.recvmsg(_CHUNK_BYTES, room, socket.MSG_CMSG_CLOEXEC)
             except OSError:
                 return None
             for level, kind, packed in ancillary:

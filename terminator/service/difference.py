@@ -194,6 +194,8 @@ def _leaves(path: str, old: object, new: object) -> Iterator[tuple[str, object, 
 def _show(value: object) -> str:
     if value is None:
         return "none"
+    if isinstance(value, float):
+        return f"{value:g}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_show, value)) + "]"
     if isinstance(value, Section):

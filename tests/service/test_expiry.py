@@ -29,7 +29,7 @@ def test_a_certificate_with_time_left_is_not_mentioned() -> None:
 def test_each_threshold_is_said_once_over_the_life_of_a_certificate() -> None:
     said: Said = frozenset()
     told = []
-    for hours in range(0, 24 * 31):
+    for hours in range(24 * 31):
         now = NOW + timedelta(hours=hours)
         events, said = expiring([material("a", 30)], said, now)
         told += [(round(event.days_left, 1), event.host, event.file, event.serial) for event in events]

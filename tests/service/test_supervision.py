@@ -114,7 +114,8 @@ def test_it_gives_up_when_no_worker_stays_alive() -> None:
 def test_one_worker_that_serves_keeps_the_service_up() -> None:
     table = serving(2)
     table = replace(
-        table, slots=(replace(table.slots[0], young_deaths=100, state=State.STARTING, served_since=None), table.slots[1])
+        table,
+        slots=(replace(table.slots[0], young_deaths=100, state=State.STARTING, served_since=None), table.slots[1]),
     )
     _, actions = supervision.exited(table, 100, YOUNG, clean=False)
     assert not [action for action in actions if isinstance(action, GiveUp)]
