@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import sys
@@ -22,14 +23,15 @@ from harness.certificates import Certificates
 from harness.commands import CurlResult, curl
 from harness.daemon import Daemon
 
-# Below the ephemeral ports, so that no outgoing connection takes a port between its choice and its use; each parallel
-# test process has a range of its own.
-_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_ports = iter(range(20_000 + 1_500 * _PROCESS, 20_000 + 1_500 * (_PROCESS + 1)))
+# Below the ephemeral ports, so that no outgoing connection takes a port between its choice and its use; in an order of
+# its own for each test process, so that parallel ones do not choose the same.
+_ports = list(range(20_000, 32_000))
+random.Random(os.getpid()).shuffle(_ports)
 
 
 def free_port() -> int:
-    for port in _ports:
+    while _ports:
+        port = _ports.pop()
         with socket.socket(socket.AF_INET6) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -110,7 +112,7 @@ class Site:
         return {"name": name, "bind": f"{address}:{free_port()}", **keys}
 
     def config(self, *servers: str, backend: dict[str, Any] | None = None, **sections: Any) -> dict[str, Any]:
-        """Host a.test before one backend `b` with these servers; `sections` extend the mappings and replace the rest."""
+        """Host a.test before one backend `b` with these servers; `sections` extend mappings and replace the rest."""
         config: dict[str, Any] = {
             "version": 1,
             "workers": 1,

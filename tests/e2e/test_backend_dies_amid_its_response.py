@@ -62,6 +62,6 @@ def test_curl_and_http_client_notice(start, answering, get, certificates, answer
     connection = http.client.HTTPConnection("127.0.0.1", daemon.ports["https"])
     connection.sock = daemon.connect().sock
     connection.request("GET", "/", headers={"Host": "a.test"})
-    with pytest.raises((http.client.IncompleteRead, ssl.SSLEOFError, ConnectionResetError)):
+    with pytest.raises((http.client.IncompleteRead, ssl.SSLError, ConnectionResetError)):
         connection.getresponse().read()
     connection.close()

@@ -71,6 +71,7 @@ def test_the_printed_curl_line_works_and_its_handshake_is_shown(demo, port, numb
     chosen = port()
     shown = demo(chosen)
     line = shown.wait_for_line(r"curl .*--cacert")
+    shown.wait_for_line(r"server\.ready")
     answer = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=30)
     assert answer.returncode == 0, answer.stderr
     assert "x-forwarded-proto: https" in answer.stdout.lower()

@@ -17,14 +17,14 @@ def test_a_client_of_http10_gets_its_answer_and_the_end(start, answering):
     assert daemon.wait_for("http.request")["network.protocol.version"] == "1.0"
 
 
-def test_keep_alive_of_http10_is_honoured(start, answering):
+def test_keep_alive_of_http10_is_not_taken_up(start, answering):
+    """RFC 9112 §9.3: a proxy does not persist on it, since an older proxy may have passed the field on blindly."""
     daemon = start(answering(ok(b"old")).address)
     with daemon.connect() as client:
-        for _ in range(2):
-            client.send(b"GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n")
-            response = client.receive_response()
-            assert response.body == b"old"
-            assert response.head["connection"].lower() == "keep-alive"
+        client.send(b"GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n")
+        response = client.receive_response()
+        assert (response.body, response.head["connection"]) == (b"old", "close")
+        assert client.ending() == "clean"
 
 
 def test_a_chunked_response_reaches_it_without_chunks(start, answering):

@@ -14,13 +14,13 @@ ALLOWED_GROWTH_KIB = 16 * 1024
 
 
 def send_until_stuck(conversation: Conversation) -> int:
-    """Bytes that the other side took before it stopped reading for a second."""
+    """Bytes that the other side took before it stopped reading for a second, or left."""
     conversation.sock.settimeout(1)
     piece, total = b"x" * 65536, 0
     try:
         while total < HUGE:
             total += conversation.sock.send(piece)
-    except TimeoutError:
+    except (TimeoutError, ConnectionResetError):
         pass
     return total
 

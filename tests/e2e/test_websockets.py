@@ -33,7 +33,7 @@ def open_websocket(certificates):
     def open_(daemon, path="/ws", **options):
         plain = socket.create_connection(("127.0.0.1", daemon.ports["https"]))
         context = certificates.client_context()
-        return connect(f"wss://a.test{path}", sock=plain, ssl=context, compression="deflate", **options)
+        return connect(f"wss://a.test{path}", sock=plain, ssl=context, max_size=None, **options)
 
     return open_
 

@@ -192,7 +192,7 @@ def nginx(port: int, folder: Path) -> contextlib.AbstractContextManager[str]:
         events {{ worker_connections 256; }}
         http {{ access_log off; client_body_temp_path {folder}/body; {temp}
           server {{ listen 127.0.0.1:{port}; root {folder}; default_type text/plain; etag on;
-            gzip on; gzip_min_length 1; gzip_types text/plain; }} }}"""
+            gzip on; gzip_proxied any; gzip_min_length 1; gzip_types text/plain; }} }}"""
     )
     command = [shutil.which("nginx") or "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     return process(command, f"127.0.0.1:{port}", folder)

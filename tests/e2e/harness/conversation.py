@@ -60,6 +60,10 @@ class Message:
         return self.head.status
 
 
+class Truncated(Exception):
+    """A TLS peer ended its connection without saying so (RFC 8446 §6.1)."""
+
+
 class Conversation:
     """Sends and receives on a connected socket, plain or TLS; `received` keeps every byte for exact comparison."""
 
@@ -89,11 +93,16 @@ class Conversation:
     # ----------------------------------------------------------------------------------------- receiving
 
     def receive(self) -> bytes:
-        """Whatever comes next; b"" at the end."""
+        """Whatever comes next; b"" at a clean end. Raises Truncated at one without close_notify."""
         if self._unread:
             data, self._unread = bytes(self._unread), bytearray()
             return data
-        data = self.sock.recv(65536)
+        try:
+            data = self.sock.recv(65536)
+        except ssl.SSLError as error:
+            if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
+                raise Truncated("ended without close_notify") from error
+            raise
         self.received += data
         return data
 
@@ -121,9 +130,11 @@ class Conversation:
     def receive_rest(self) -> bytes:
         """Everything up to the end, whether that is clean or not."""
         data = bytearray()
-        with contextlib.suppress(ssl.SSLEOFError, ConnectionResetError):
+        try:
             while more := self.receive():
                 data += more
+        except (Truncated, ConnectionResetError):
+            return bytes(data)
         return bytes(data)
 
     def receive_head(self) -> Head:
@@ -167,7 +178,7 @@ class Conversation:
         On a plain socket an end of input is always `clean`."""
         try:
             data = self.receive()
-        except ssl.SSLEOFError:
+        except Truncated:
             return "truncated"
         except ConnectionResetError:
             return "reset"
