@@ -153,8 +153,8 @@ def test_a_top_level_policy_is_one_change_and_not_one_per_host(config: Any) -> N
             (pair("1"),),
             (pair("2"),),
             [
-                "host a.test: /a.pem: serial 5e1 (ecdsa, until 2027-01-02 03:04 UTC) → "
-                "serial 5e2 (ecdsa, until 2027-01-02 03:04 UTC)"
+                "host a.test: /a.pem: "
+                + "serial 5e1 (ecdsa, until 2027-01-02 03:04 UTC) → serial 5e2 (ecdsa, until 2027-01-02 03:04 UTC)"
             ],
         ),
         (
@@ -171,8 +171,8 @@ def test_a_top_level_policy_is_one_change_and_not_one_per_host(config: Any) -> N
             (pair("1"),),
             (pair("1", digest="other intermediates"),),
             [
-                "host a.test: /a.pem: same certificate serial 5e1 (ecdsa, until 2027-01-02 03:04 UTC), "
-                "other chain or key bytes"
+                "host a.test: /a.pem: "
+                + "same certificate serial 5e1 (ecdsa, until 2027-01-02 03:04 UTC), other chain or key bytes"
             ],
         ),
     ],

@@ -94,7 +94,9 @@ def test_a_long_life_ends_the_row_of_young_deaths() -> None:
 def test_it_gives_up_when_no_worker_stays_alive() -> None:
     table, now, given_up = serving(2), 0.0, None
     pids, following = {0: 100, 1: 101}, 200
-    for deaths in range(1, 20):
+    deaths = 0
+    while given_up is None and deaths < 20:
+        deaths += 1
         for number in (0, 1):
             table, actions = supervision.exited(table, pids[number], now, clean=False)
             given_up = next((action for action in actions if isinstance(action, GiveUp)), None)
@@ -103,8 +105,6 @@ def test_it_gives_up_when_no_worker_stays_alive() -> None:
             following += 1
             pids[number] = following
             table = supervision.started(table, number, following, now)
-        if given_up is not None:
-            break
     assert deaths == supervision.GIVE_UP_DEATHS
     assert given_up is not None
     assert "died 8 times" in given_up.reason
