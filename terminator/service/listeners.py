@@ -251,7 +251,9 @@ def _remove_stale(path: str) -> None:
 def _refused(address: Address, error: OSError) -> StartError:
     match error.errno:
         case errno.EADDRINUSE:
-            return StartError(f"{address}: the address is in use by another process (`ss -ltnp` names it); stop it or change bind")
+            return StartError(
+                f"{address}: the address is in use by another process (`ss -ltnp` names it); stop it or change bind"
+            )
         case errno.EACCES | errno.EPERM if isinstance(address, UnixAddress):
             return StartError(f"{address}: no right to create a socket in this folder ({error.strerror})")
         case errno.EACCES | errno.EPERM:

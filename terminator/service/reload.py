@@ -35,6 +35,8 @@ PREPARE_SECONDS_PER_CONTEXT = 0.02
 COMMIT_SECONDS = 10.0
 """A worker that does not answer a commit is stuck; supervision replaces it by one of the new generation."""
 
+STOPPING = "the service is being stopped"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -95,6 +97,7 @@ class Reloads:
         self._realm = realm
         self._waiting: deque[Request] = deque()
         self._rollout: _Rollout | None = None
+        self._stopped = False
 
     @property
     def busy(self) -> bool:
@@ -118,11 +121,11 @@ class Reloads:
             self._finish_rollout()
 
     def stop(self) -> None:
-        """The service ends: what is under way and what waits is not done any more."""
+        """The service ends: what is under way, what waits, and what is yet asked for, is not done any more."""
+        self._stopped = True
         if self._rollout is not None and self._rollout.phase is _Phase.PREPARING:
-            self._abort("the service is being stopped")
-        while self._waiting:
-            self._end(self._waiting.popleft(), time.monotonic(), "failed", ["the service is being stopped"])
+            self._abort(STOPPING)
+        self._next()
 
     # ---------------------------------------------------------------------------------------------- from workers
 
@@ -151,7 +154,11 @@ class Reloads:
 
     def _next(self) -> None:
         while self._rollout is None and self._waiting:
-            self._begin(self._waiting.popleft())
+            request = self._waiting.popleft()
+            if self._stopped:
+                self._end(request, time.monotonic(), "failed", [STOPPING], error_type="stopping")
+            else:
+                self._begin(request)
 
     def _begin(self, request: Request) -> None:
         """Plan and judge; then either it is over or the workers prepare."""

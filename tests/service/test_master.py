@@ -76,7 +76,8 @@ def test_a_service_manager_s_sockets_are_served_by_name(daemon: Make, port: Call
     script = (
         "import os,socket,sys\n"
         f"s=socket.socket(); s.setsockopt(1,2,1); s.bind(('127.0.0.1',{number})); s.listen()\n"
-        "os.dup2(os.dup2(s.fileno(),50),3); os.environ.update(LISTEN_FDS='1',LISTEN_FDNAMES='web',LISTEN_PID=str(os.getpid()))\n"
+        "os.dup2(os.dup2(s.fileno(), 50), 3)\n"
+        "os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='web', LISTEN_PID=str(os.getpid()))\n"
         "os.execvp(sys.argv[1], sys.argv[1:])\n"
     )
     running = daemon(
