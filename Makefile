@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := requirements/constraints.txt
+# Most tests wait for a daemon to start, to time out or to drain: three processes keep two cores busy.
+JOBS ?= 3
 PYTEST_ARGS ?=
 BENCH ?= --rounds 3 --seconds 4
 
@@ -16,10 +18,10 @@ demo: $(VENV)/.runtime  ## serve https://localhost:8443 with a certificate made 
 	$(BIN)/python -m terminator demo
 
 test: $(VENV)/.tools  ## run all tests: unit tests, then the real daemon with real clients
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
 e2e: $(VENV)/.tools  ## run only the tests that start the real daemon
-	$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) tests/e2e $(PYTEST_ARGS)
 
 check: $(VENV)/.tools  ## format, lint, types and import floors; changes nothing
 	$(BIN)/ruff format --check .
