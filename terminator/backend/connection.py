@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import h11
 import trio
 
-from terminator.errors import BackendClosed, BackendInvalid, BackendTruncated
+from terminator.errors import BackendClosed, BackendInvalid, BackendTimeout, BackendTruncated
 from terminator.transport.stream import Stream
 from terminator.wire import express, response_head
 from terminator.wire.framing import Framing
@@ -57,7 +57,7 @@ class BackendConnection:
     )
 
     def __init__(self, sock: socket.socket) -> None:
-        self.stream = Stream(sock, BackendClosed)
+        self.stream = Stream(sock, BackendClosed, BackendTimeout)
         self.exchanges = 0
         """Exchanges begun on this connection; more than one means that it was reused."""
         self.idle_since = 0.0
@@ -122,8 +122,9 @@ class BackendConnection:
                 raise BackendInvalid(f"the response head passes {MAX_HEAD_BYTES} bytes")
             data = await self.stream.receive(RECEIVE_BYTES)
             if not data:
-                where = "amid its response head" if self.response_begun else "before it answered"
-                raise BackendClosed(f"the backend closed the connection {where}")
+                if self.response_begun:
+                    raise BackendTruncated("the backend closed the connection amid its response head")
+                raise BackendClosed("the backend closed the connection before it answered")
             self.response_begun = True
             self._incoming.feed(data)
         self.response_begun = True

@@ -5,6 +5,8 @@ A scope per step costs several µs each time; an exchange has a handful of steps
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from terminator.errors import TerminatorError
@@ -27,6 +29,10 @@ class Deadline:
         self._awaited = awaited
         self._text = text
         self.scope.deadline = trio.current_time() + seconds
+
+    def rest(self) -> None:
+        """For now no time limit: what follows watches the time itself."""
+        self.scope.deadline = math.inf
 
     def fail(self, error: TerminatorError) -> None:
         """Ends the scope at once, for a reason found by another task; the first reason stands."""

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from terminator.proxy.traffic import Traffic
 
 Fields = list[tuple[bytes, bytes]]
+RETRY_AFTER_SECONDS = 5
+"""What a 503 asks for (RFC 9110 §10.2.3): about the time a health check or a queue takes to change its mind."""
+
 LINGER_SECONDS = 2.0
 """How long an unread request is drained after our last word, so that the reply is not lost to a reset."""
 
@@ -276,7 +279,11 @@ class Exchange:
     def _answer(self, answer: ResponseHead) -> Answer:
         assert self._entry is not None
         assert self._route is not None
-        close = self._traffic.draining or not self._head.keep_alive
+        self._status = answer.status
+        # Refused while it is still coming in, a request will be cut when the answer is complete. An answer of success
+        # may be a conversation with the body that follows.
+        cut = answer.status >= 400 and not self._client.half.request_complete
+        close = cut or self._traffic.draining or not self._head.keep_alive
         fields = forwarding.response_fields(
             answer, self._head, close=close, date=self._traffic.http_date(), hsts=self._entry.hsts
         )
@@ -392,7 +399,11 @@ class Exchange:
         )
         self._status = error.status
         reply = replies.reply(
-            error.status, close=not keep, head_only=self._head.method == "HEAD", date=self._traffic.http_date()
+            error.status,
+            close=not keep,
+            head_only=self._head.method == "HEAD",
+            date=self._traffic.http_date(),
+            fields=[(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if error.status == 503 else [],
         )
         with trio.move_on_after(self._generation.config.timeouts.body_idle) as scope:
             await self._send_reply(reply, keep)

@@ -159,6 +159,8 @@ async def _reply(traffic: Traffic, listening: Listening, head: RequestHead, keep
         if content is None:
             return 404, replies.reply(404, close=not keep, head_only=head_only, date=date)
         return 200, replies.reply(200, close=not keep, head_only=head_only, date=date, body=content)
+    if traffic.generation.host_for_sni(head.hostname)[0] is None:
+        return 404, replies.reply(404, close=not keep, head_only=head_only, date=date)
     location = replies.https_location(head, listening.config.redirect_port)
     return 308, replies.reply(308, close=not keep, head_only=head_only, date=date, fields=[(b"location", location)])
 

@@ -23,7 +23,6 @@ from terminator.errors import (
     BodyTimeout,
     BodyTooLarge,
     ClientError,
-    ClientStalled,
     TerminatorError,
 )
 from terminator.proxy.client_half import ClientHalf
@@ -87,10 +86,8 @@ class Relay:
 
     async def run(self) -> ResponseHead:
         """Raises `BackendError`s, or `ClientError`s when the response can no longer reach the client."""
+        self._client.stream.stall_seconds = self._backend.stream.stall_seconds = self._patience.body_idle
         if self._client.request_complete or await self._send_small_body():
-            self._deadline.expect(
-                BackendTimeout, self._patience.backend_response, "the backend did not take the request"
-            )
             await self._backend.finish(self._trailers())
             self._request_sent()
             return await self._download()
@@ -102,7 +99,8 @@ class Relay:
 
     def _request_sent(self) -> None:
         self.sent_at = trio.current_time()
-        self._deadline.expect(BackendTimeout, self._patience.backend_response, "no response head in time")
+        if not self.answered_at:
+            self._deadline.expect(BackendTimeout, self._patience.backend_response, "no response head in time")
 
     async def _send_small_body(self) -> bool:
         """Whether the body was there already, and small: then it has been queued whole."""
@@ -131,13 +129,11 @@ class Relay:
 
     async def _upload(self) -> None:
         try:
-            self._deadline.expect(BackendTimeout, self._patience.backend_response, "the backend did not take the request")
             await self._backend.flush()  # the head does not wait for the body: the backend may say 100, or refuse
             self._expect_body_of_client()
             while piece := await self._client.receive_body():
                 if 0 < self._patience.max_body_bytes < self._client.request_bytes:
                     raise BodyTooLarge(f"the request body passes {self._patience.max_body_bytes} bytes")
-                self._deadline.expect(BackendTimeout, self._patience.body_idle, "the backend stopped reading the body")
                 await self._backend.send_body(piece)
                 self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")
             await self._backend.finish(self._trailers())
@@ -163,17 +159,16 @@ class Relay:
             self.upgraded = head
             return head
         client, backend = self._client, self._backend
-        idle = self._patience.body_idle
         fields, framing, close = self._answer(head)
+        self._deadline.rest()
         client.begin_response(head.status, head.reason, fields, framing, close=close)
         while True:
             piece = backend.body_now()
             if piece is None:
-                self._deadline.expect(ClientStalled, idle, "the client stopped reading the response")
                 await client.flush()
-                self._deadline.expect(BackendTimeout, idle, "the response body stood still")
+                self._deadline.expect(BackendTimeout, self._patience.body_idle, "the response body stood still")
                 piece = await backend.receive_body()
-            self._deadline.expect(ClientStalled, idle, "the client stopped reading the response")
+                self._deadline.rest()
             if not piece:
                 break
             if backend.response_complete:

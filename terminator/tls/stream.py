@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import trio
 
-from terminator.errors import ClientGone
+from terminator.errors import ClientGone, ClientStalled
 from terminator.transport.stream import Stream
 
 
@@ -21,14 +21,17 @@ class TlsStream(Stream):
 
     wants_read: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLWantReadError,)
     wants_write: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLWantWriteError,)
-    ragged_end: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLEOFError,)
 
     __slots__ = ()
 
     sock: ssl.SSLSocket
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
-        super().__init__(sock, ClientGone)
+        super().__init__(sock, ClientGone, ClientStalled)
+
+    def is_ragged_end(self, error: OSError) -> bool:
+        """An end without close_notify; some Python versions (3.11.2) have no class of its own for it."""
+        return isinstance(error, ssl.SSLEOFError) or getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
 
     async def wait_readable(self) -> None:
         """Returns at once while OpenSSL holds decrypted bytes that the kernel no longer shows."""

@@ -8,7 +8,11 @@ since nobody knows how much of the piece is through; `broken` says so and `close
 
 from __future__ import annotations
 
+import fcntl
+import math
 import socket
+import struct
+import termios
 from typing import ClassVar
 
 import trio
@@ -19,28 +23,32 @@ TURN_BYTES = 1 << 20
 """What a stream may move without waiting before others get their turn: at 1 GB/s about a millisecond."""
 
 PIECE_BYTES = 65536
-"""The most handed to one `send`: a TLS send shows no progress until all of it is through, and a slow but live reader
-must be told from a dead one within `timeouts.body_idle` (1 KiB/s at the default)."""
+"""The most handed to one `send`: a TLS send keeps its whole piece until all of it is through."""
 
 Bytes = bytes | bytearray | memoryview
+
+_INT = struct.Struct("=i")
 
 
 class Stream:
     """A plain stream. Whoever constructs it hands the socket over; it must be non-blocking.
 
-    gone: the error to raise when the peer has reset the connection or cannot be written to.
+    gone:    the error to raise when the peer has reset the connection or cannot be written to
+    stalled: the error to raise when the peer takes nothing for `stall_seconds`; default `gone`
     """
 
     wants_read: ClassVar[tuple[type[OSError], ...]] = (BlockingIOError,)
     wants_write: ClassVar[tuple[type[OSError], ...]] = (BlockingIOError,)
-    ragged_end: ClassVar[tuple[type[OSError], ...]] = ()
-    """What `recv` raises when the peer ended without the farewell that its protocol asks for."""
+    __slots__ = ("_turn", "broken", "clean_end", "ended", "gone", "sock", "stall_seconds", "stalled")
 
-    __slots__ = ("_turn", "broken", "clean_end", "ended", "gone", "sock")
-
-    def __init__(self, sock: socket.socket, gone: type[TerminatorError]) -> None:
+    def __init__(
+        self, sock: socket.socket, gone: type[TerminatorError], stalled: type[TerminatorError] | None = None
+    ) -> None:
         self.sock = sock
         self.gone = gone
+        self.stalled = stalled or gone
+        self.stall_seconds = math.inf
+        """How long a send may wait while the peer takes nothing; whoever sends sets it."""
         self.ended = False
         """The peer will send no more."""
         self.clean_end = False
@@ -57,13 +65,13 @@ class Stream:
             data = self.sock.recv(max_bytes)
         except self.wants_read:
             return None
-        except self.ragged_end:
-            self.ended = True
-            return b""
         except self.wants_write:
             return None  # TLS owes the peer an answer (a key update); it goes out with the next piece or read
         except OSError as error:
-            self.ended = self.broken = True
+            self.ended = True
+            if self.is_ragged_end(error):
+                return b""
+            self.broken = True
             raise self.gone(f"receiving failed: {error.strerror or error}") from error
         if not data:
             self.ended = self.clean_end = True
@@ -95,13 +103,33 @@ class Stream:
                 sent += self.sock.send(piece[sent:] if sent else piece)
             except self.wants_write:
                 self.broken = True  # until the piece is through; see the law above
-                await trio.lowlevel.wait_writable(self.sock)
+                await self._wait_writable()
                 self.broken = False
                 self._turn = TURN_BYTES
             except OSError as error:
                 self.broken = True
                 raise self.gone(f"sending failed: {error.strerror or error}") from error
         await self._give_way(total)
+
+    async def _wait_writable(self) -> None:
+        """The kernel calls a socket writable only when a good part of its buffer, up to megabytes, is free. So a reader
+        that is slow is told from one that is dead by whether the bytes that it has not acknowledged become fewer."""
+        while True:
+            unread = self._unread_by_peer()
+            with trio.move_on_after(self.stall_seconds):
+                await trio.lowlevel.wait_writable(self.sock)
+                return
+            if self._unread_by_peer() >= unread:
+                raise self.stalled(f"the peer took nothing for {self.stall_seconds:g} s")
+
+    def _unread_by_peer(self) -> int:
+        """Bytes in the kernel that the peer has not acknowledged (TIOCOUTQ, tcp(7) and unix(7))."""
+        count: int = _INT.unpack(fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(_INT.size)))[0]
+        return count
+
+    def is_ragged_end(self, error: OSError) -> bool:
+        """Whether a failed `recv` means that the peer ended without the farewell that its protocol asks for."""
+        return False
 
     async def _give_way(self, moved: int) -> None:
         self._turn -= moved + 512  # a call costs, however few its bytes
