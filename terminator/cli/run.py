@@ -24,7 +24,8 @@ def run(args: argparse.Namespace) -> int:
     import ssl
 
     from terminator.service import candidate
-    from terminator.service.master import Master, Versions
+    from terminator.service.announcements import Versions
+    from terminator.service.master import Master
 
     # A reload reads the same file, wherever the process stands by then.
     path = os.path.abspath(args.config)

@@ -14,14 +14,14 @@ import signal
 import socket
 import time
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from terminator.service import account, admin, admin_link, children, listeners, messages, worker
+from terminator.service import account, admin, admin_link, announcements, children, listeners, messages, worker
 from terminator.service.account import Reloaded
 from terminator.service.admin_link import AdminLink, AdminSockets
+from terminator.service.announcements import Versions
 from terminator.service.attempt import Attempt
-from terminator.service.candidate import Candidate, warnings
+from terminator.service.candidate import Candidate
 from terminator.service.channel import MasterEnd
 from terminator.service.chores import Chores
 from terminator.service.notify import Notify
@@ -32,29 +32,13 @@ from terminator.service.standing import Rebound, Standing
 from terminator.service.timers import Timers
 from terminator.service.workforce import Workforce
 from terminator.telemetry.board import Board, worker_row
-from terminator.telemetry.events import (
-    CertificateWarning,
-    ServerDrain,
-    ServerNotice,
-    ServerReady,
-    ServerStart,
-    ServerStop,
-)
+from terminator.telemetry.events import ServerDrain, ServerStop
 from terminator.telemetry.journal import Journal
 from terminator.tls import openssl
 from terminator.tls.contexts import ContextStore
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 LOG_RETRY_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """What is told at the start."""
-
-    terminator: str
-    python: str
-    openssl: str
 
 
 class Master:
@@ -116,7 +100,11 @@ class Master:
 
     def run(self) -> int:
         _raise_file_limit()
-        self._say_start()
+        problems = self._capabilities.problems
+        for event in announcements.at_start(
+            self._versions, self.config_path, self.standing.candidate, problems, datetime.now(UTC)
+        ):
+            self.journal.emit(event)
         self._watch_signals()
         gc.collect()
         self.admin.serve(self._admin_sockets)
@@ -336,35 +324,10 @@ class Master:
             capabilities_off=self._capabilities.problems,
         )
 
-    def _say_start(self) -> None:
-        self.journal.emit(
-            ServerStart(
-                version=self._versions.terminator,
-                pid=os.getpid(),
-                python=self._versions.python,
-                openssl=self._versions.openssl,
-                config=self.config_path,
-            )
-        )
-        for problem in self._capabilities.problems:
-            self.journal.emit(ServerNotice(topic="tls_switched_off", message=problem))
-        candidate = self.standing.candidate
-        for text in candidate.warnings:
-            self.journal.emit(ServerNotice(topic="config_warning", message=text))
-        for host, text in warnings(candidate, datetime.now(UTC)):
-            file, _, message = text.partition(": ")
-            self.journal.emit(CertificateWarning(host=host, file=file, message=message or text))
-
     def _say_ready(self) -> None:
         self._announced = True
-        self.journal.emit(
-            ServerReady(
-                listeners=[f"{each.config.name}={each.address()}" for each in self.standing.bound],
-                hosts=len(self.standing.candidate.config.hosts),
-                workers=self.workforce.count,
-                duration_ms=round((time.monotonic() - self._begun) * 1000, 3),
-            )
-        )
+        seconds = time.monotonic() - self._begun
+        self.journal.emit(announcements.ready(self.standing, self.workforce.count, seconds))
         self.notify.ready(self.sentence())
 
 
