@@ -15,7 +15,7 @@ from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.facts import Client, Origin, origin_of
 from terminator.proxy.generation import HostEntry
 from terminator.proxy.tunnel import Tunnel
-from terminator.telemetry.events import ServerNotice
+from terminator.telemetry.events import ServerNotice, TunnelClosed
 from terminator.tls.client_certificates import examine
 from terminator.tls.handshake import Choice, Established, PassedThrough, Passthrough, Refusal, handshake
 from terminator.tls.handshake_facts import HandshakeFacts, HandshakeFailed, handshake_event
@@ -97,7 +97,6 @@ class _Arrival:
         finally:
             in_progress.dec()
         if isinstance(result, PassedThrough):
-            self._record(result.facts, None)
             await self._pass_through(result)
             return None
         self._record(result.facts, None)
@@ -179,11 +178,25 @@ class _Arrival:
             self._traffic.emit(ServerNotice(topic="acme_tls", message=text, generation=self._generation.number))
             stream.close()
             return
+        tunnel = Tunnel(stream, backend, timeouts.body_idle)
+        began_at = trio.current_time()
         try:
-            await Tunnel(stream, backend, timeouts.body_idle).run(b"", b"")
+            await tunnel.run(b"", b"")
         finally:
             backend.close()
             stream.close()
+            self._traffic.emit(
+                TunnelClosed(
+                    conn_id=self._connection_id,
+                    route="acme-tls/1",
+                    server=str(result.choice.tag),
+                    client_bytes=tunnel.client_bytes,
+                    backend_bytes=tunnel.backend_bytes,
+                    duration_ms=(trio.current_time() - began_at) * 1000,
+                    closed_by=tunnel.closed_by or "drain",
+                    generation=self._generation.number,
+                )
+            )
 
     def _record(self, facts: HandshakeFacts, error: HandshakeFailed | None) -> None:
         event = handshake_event(

@@ -37,24 +37,26 @@ async def serve_requests(traffic: Traffic, client: Client) -> None:
 
 async def _next_request(traffic: Traffic, client: Client, *, first: bool) -> bool:
     """Waits between requests; False when the connection is to be closed instead."""
-    half = client.half
+    half, timeouts = client.half, traffic.generation.config.timeouts
     if half.request_waiting():
         return True
     if traffic.draining and not first:
         return False
-    idle = traffic.generation.config.timeouts.client_idle
-    with trio.CancelScope(deadline=trio.current_time() + idle) as scope:
-        if not first:
+    for seconds in (timeouts.client_idle, timeouts.request_head):
+        with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
             traffic.idle.add(scope)
-        traffic.waiting += 1
-        try:
-            return await half.wait_for_request()
-        except ClientGone:
-            return False  # a reset between requests is a routine goodbye
-        finally:
-            traffic.waiting -= 1
-            traffic.idle.discard(scope)
-    return half.request_waiting()  # what came at the very moment of the drain is still served
+            try:
+                return await half.wait_for_request()
+            except ClientGone:
+                return False  # a reset between requests is a routine goodbye
+            finally:
+                traffic.idle.discard(scope)
+        if half.request_waiting():
+            return True  # it came at the very moment of the drain
+        if not (first and traffic.draining):
+            return False
+        # A client that has just connected did so to ask something: it gets the time of a request head.
+    return False
 
 
 async def _receive_head(traffic: Traffic, client: Client, began_at: float) -> RequestHead | None:

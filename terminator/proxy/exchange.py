@@ -32,7 +32,7 @@ from terminator.proxy.generation import Generation, HostEntry
 from terminator.proxy.relay import Answer, Patience, Relay
 from terminator.proxy.tunnel import Tunnel
 from terminator.routing import retries
-from terminator.routing.paths import without_prefix
+from terminator.routing.paths import readings, without_prefix
 from terminator.routing.routes import Route
 from terminator.telemetry.events import HttpRequest, TunnelClosed
 from terminator.wire import forwarding, replies
@@ -341,6 +341,7 @@ class Exchange:
             path = self._traffic.path_template(action.rewrite).expand_path(
                 lambda name: stripped if name == "path" else self._variable(name)
             )
+            readings(path)  # what the client put into the query may not become a dot segment of the path
         if path == self._head.path:
             return self._head.target, prefix
         return (path if self._head.query is None else f"{path}?{self._head.query}"), prefix

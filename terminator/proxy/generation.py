@@ -90,6 +90,6 @@ def build(plan: Plan, contexts: Mapping[str, ssl.SSLContext], fleet: Fleet) -> G
         config=config,
         hosts=hosts,
         by_name=entries,
-        default=None if fallback == "reject" else hosts.lookup(fallback),
+        default=None if fallback == "reject" else entries[fallback],
         backends={name: fleet.group(name, backend) for name, backend in config.backends.items()},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from terminator.errors import BackendError, ClientError, TerminatorError
+from terminator.errors import BackendError, ClientError
 from terminator.transport.stream import Stream
 
 RECEIVE_BYTES = 65536
@@ -54,11 +54,11 @@ class Tunnel:
                 if not data:
                     break
         except (ClientError, BackendError) as error:
-            self._broken(error)
+            self.closed_by = self.closed_by or ("client_error" if isinstance(error, ClientError) else "backend_error")
+            # What the other side got may be half a message: it shall see a truncation, not an end.
+            self._client.give_up()
+            self._backend.give_up()
+            self._scope.cancel()
             return
         self.closed_by = self.closed_by or side
         await sink.end()
-
-    def _broken(self, error: TerminatorError) -> None:
-        self.closed_by = self.closed_by or ("client_error" if isinstance(error, ClientError) else "backend_error")
-        self._scope.cancel()

@@ -39,9 +39,10 @@ class TlsStream(Stream):
             await trio.lowlevel.wait_readable(self.sock)
 
     async def end(self) -> None:
-        """Sends close_notify (RFC 8446 §6.1) and ends our direction. Not after a truncated body: see `give_up`."""
+        """Sends close_notify (RFC 8446 §6.1), which ends our direction; the TCP connection stays whole, since peers
+        may take its half-close for the end of both. Not after a truncated body: see `give_up`."""
         self._say_goodbye()
-        await super().end()
+        self.broken = True
 
     def close(self) -> None:
         """Closes with close_notify when it can be sent without waiting."""
@@ -53,6 +54,7 @@ class TlsStream(Stream):
             return
         try:
             self.sock.unwrap()
+            self.ended = True  # the peer had said goodbye before; what may follow is no TLS
         except (OSError, ValueError):
             # Want-read is the normal answer: our close_notify is out, the peer's has not come. The rest means that the
             # peer is gone; closing follows in every case.
