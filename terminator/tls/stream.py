@@ -29,9 +29,14 @@ class TlsStream(Stream):
     def __init__(self, sock: ssl.SSLSocket) -> None:
         super().__init__(sock, ClientGone, ClientStalled)
 
-    def is_ragged_end(self, error: OSError) -> bool:
-        """An end without close_notify; some Python versions (3.11.2) have no class of its own for it."""
-        return isinstance(error, ssl.SSLEOFError) or getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
+    def is_end(self, error: OSError) -> bool | None:
+        """close_notify is an error to `ssl` once we have sent ours; an end without one has no class of its own in some
+        Python versions (3.11.2)."""
+        if isinstance(error, ssl.SSLZeroReturnError):
+            return True
+        if isinstance(error, ssl.SSLEOFError) or getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING":
+            return False
+        return None
 
     async def wait_readable(self) -> None:
         """Returns at once while OpenSSL holds decrypted bytes that the kernel no longer shows."""

@@ -69,7 +69,9 @@ class Stream:
             return None  # TLS owes the peer an answer (a key update); it goes out with the next piece or read
         except OSError as error:
             self.ended = True
-            if self.is_ragged_end(error):
+            clean = self.is_end(error)
+            if clean is not None:
+                self.clean_end = clean
                 return b""
             self.broken = True
             raise self.gone(f"receiving failed: {error.strerror or error}") from error
@@ -127,9 +129,10 @@ class Stream:
         count: int = _INT.unpack(fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(_INT.size)))[0]
         return count
 
-    def is_ragged_end(self, error: OSError) -> bool:
-        """Whether a failed `recv` means that the peer ended without the farewell that its protocol asks for."""
-        return False
+    def is_end(self, error: OSError) -> bool | None:
+        """Whether a failed `recv` means the peer's end: True with the farewell that its protocol asks for, False without
+        one, None when it means something else."""
+        return None
 
     async def _give_way(self, moved: int) -> None:
         self._turn -= moved + 512  # a call costs, however few its bytes
