@@ -15,7 +15,7 @@ FLOORS: list[set[str]] = [
     {"transport"},
     {"tls", "backend"},
     {"proxy"},
-    {"service"},
+    {"service", "report"},
     {"cli", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

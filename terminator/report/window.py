@@ -1,0 +1,49 @@
+"""A span of time written as `FROM..TO`: which lines of a log are meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+
+from terminator.config.values import parse_duration
+
+FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Bounds in the form of the log's `time`, so that texts are compared; "" and "~" are open ends."""
+
+    text: str
+    begin: str = ""
+    end: str = "~"
+
+    def holds(self, moment: str) -> bool:
+        return self.begin <= moment < self.end
+
+
+def parse_window(text: str, now: datetime) -> Window:
+    """`FROM..TO`, FROM included, TO not; either may be left out. Each is a date, a date with time (UTC unless it names
+    another offset), or `-1h` before `now`; TO may be a time alone, of FROM's day. ValueError says what is wrong."""
+    begin_text, dots, end_text = text.partition("..")
+    if not dots:
+        raise ValueError(f"{text}: a window is written FROM..TO, for example 2026-11-21T09:00..10:00 or -1h..")
+    begin = _moment(begin_text, now, None) if begin_text else None
+    end = _moment(end_text, now, begin) if end_text else None
+    if begin is not None and end is not None and end <= begin:
+        raise ValueError(f"{text}: it ends before it begins")
+    return Window(
+        text, begin.strftime(FORM) if begin is not None else "", end.strftime(FORM) if end is not None else "~"
+    )
+
+
+def _moment(text: str, now: datetime, day: datetime | None) -> datetime:
+    if text.startswith("-"):
+        return now - timedelta(seconds=parse_duration(text[1:]))
+    try:
+        if day is not None and ":" in text and "-" not in text and "T" not in text:
+            return datetime.combine(day.date(), time.fromisoformat(text), UTC)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text}: not a time; write 2026-11-21, 2026-11-21T09:30, or -1h") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
