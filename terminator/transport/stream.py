@@ -130,7 +130,7 @@ class Stream:
         return count
 
     def is_end(self, error: OSError) -> bool | None:
-        """Whether a failed `recv` means the peer's end: True with the farewell that its protocol asks for, False without
+        """Whether a failed `recv` is the peer's end: True with the farewell that its protocol asks for, False without
         one, None when it means something else."""
         return None
 

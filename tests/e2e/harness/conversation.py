@@ -99,6 +99,8 @@ class Conversation:
             return data
         try:
             data = self.sock.recv(65536)
+        except ssl.SSLZeroReturnError:
+            return b""  # what `ssl` makes of a close_notify when ours is out already
         except ssl.SSLError as error:
             if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
                 raise Truncated("ended without close_notify") from error
