@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import h11
 import trio
 
-from terminator.service import messages
+from terminator.service import messages, status_page
 from terminator.service.channel import ChannelBroken, ChildEnd
+from terminator.service.history import STEP_SECONDS, History
 from terminator.telemetry.board import Board
 from terminator.telemetry.exposition import render
 from terminator.telemetry.journal import Journal
+from terminator.telemetry.totals import totals
 from terminator.telemetry.writer import write_behind
 
 IDLE_SECONDS = 30.0
@@ -30,6 +34,7 @@ ANSWER_SECONDS = 600.0
 MAX_CONNECTIONS = 64
 MAX_BODY_BYTES = 65536
 ALARM_SECONDS = 30
+CERTIFICATE_DRIFT = "terminator_certificate_drift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Reply:
     body: bytes
     content_type: str = "application/json"
     allow: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def main(job: Job, channel: socket.socket) -> int:
@@ -65,6 +71,7 @@ class _Admin:
         self._ended = trio.Event()
         self._drain_seconds = 0.0
         self._idle: set[trio.CancelScope] = set()
+        self._history = History()
 
     async def run(self, channel: socket.socket) -> None:
         self._channel = ChildEnd(channel)
@@ -73,6 +80,7 @@ class _Admin:
                 nursery.start_soon(write_behind, self._journal)
                 nursery.start_soon(self._listen_to_master)
                 nursery.start_soon(self._beat)
+                nursery.start_soon(self._remember)
                 nursery.start_soon(self._end_on_sigterm)
                 await self._serve()
                 nursery.cancel_scope.cancel()
@@ -222,11 +230,13 @@ class _Admin:
         accept = b", ".join(value for name, value in request.headers if name == b"accept").decode("latin-1")
         method = "GET" if request.method == b"HEAD" else request.method.decode("ascii", "replace")
         queries: dict[str, Callable[[], Awaitable[Reply]]] = {
+            "/": self._page,
             "/healthz": self._healthz,
             "/readyz": lambda: self._ask("ready"),
             "/status": lambda: self._ask("status"),
             "/certs": lambda: self._ask("certs"),
             "/metrics": lambda: self._metrics(accept),
+            "/totals": self._totals,
         }
         if target.path == "/reload":
             if method != "POST":
@@ -249,6 +259,33 @@ class _Admin:
         body, content_type = await trio.to_thread.run_sync(render, self._job.board, accept)
         return Reply(200, body, content_type)
 
+    async def _totals(self) -> Reply:
+        """For `terminator top`: few sums, where /metrics has every series."""
+        found = await trio.to_thread.run_sync(totals, self._job.board, trio.current_time())
+        return Reply(200, json.dumps(found.as_json()).encode() + b"\n")
+
+    async def _page(self) -> Reply:
+        answer = await self._ask("status")
+        board = self._job.board
+        found = await trio.to_thread.run_sync(totals, board, trio.current_time())
+        drift = board.snapshot({CERTIFICATE_DRIFT}).get(CERTIFICATE_DRIFT, {})
+        view = status_page.View(
+            status=json.loads(answer.body) if answer.status == 200 else None,
+            totals=found,
+            history=self._history,
+            drifting=frozenset(status_page.drifting_hosts(drift.items())),
+            now=datetime.now(UTC),
+        )
+        body = status_page.render(view).encode()
+        return Reply(200, body, "text/html; charset=utf-8", headers=status_page.HEADERS)
+
+    async def _remember(self) -> None:
+        """Fills the history that the page shows."""
+        while True:
+            found = await trio.to_thread.run_sync(totals, self._job.board, trio.current_time())
+            self._history.add(found, time.time())
+            await trio.sleep(STEP_SECONDS)
+
     async def _try_send(self, stream: trio.SocketStream, connection: h11.Connection, reply: Reply) -> None:
         try:
             await self._send(stream, connection, reply, head_only=False)
@@ -264,6 +301,7 @@ class _Admin:
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
         ]
+        headers += reply.headers
         if reply.allow is not None:
             headers.append(("Allow", reply.allow))
         if self._ended.is_set():

@@ -47,7 +47,8 @@ svg{max-width:100%;height:auto}svg text{fill:var(--soft);font:11px system-ui,san
 .f1{fill:var(--c1)}.f2{fill:var(--c2)}.f3{fill:var(--c3)}.fb{fill:var(--bad)}.area{fill:var(--fill)}
 details{margin:4px 0}summary{cursor:pointer}
 footer{padding-bottom:28px;color:var(--soft);font-size:.85rem}
-@media(max-width:560px){body{font-size:14px}section{padding:12px}svg text{font-size:17px}}
+@media(max-width:560px){body{font-size:14px}section{padding:12px}svg text{font-size:17px}
+.scroll table{min-width:660px}}
 @media print{section,.tile{break-inside:avoid}}
 """
 
