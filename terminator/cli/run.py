@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 
 from terminator.cli.versions import version
 from terminator.config.load import DEFAULT_PATH
@@ -27,7 +28,8 @@ def run(args: argparse.Namespace) -> int:
     from terminator.service.announcements import Versions
     from terminator.service.master import Master
 
+    begun = time.monotonic()
     # A reload reads the same file, wherever the process stands by then.
     path = os.path.abspath(args.config)
     versions = Versions(version(), platform.python_version(), ssl.OPENSSL_VERSION)
-    return Master(path, candidate.read(path), versions, os.environ).run()
+    return Master(path, candidate.read(path), versions, os.environ, begun).run()

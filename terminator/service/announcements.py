@@ -24,7 +24,7 @@ class Versions:
 def at_start(
     versions: Versions, config_path: str, candidate: Candidate, problems: tuple[str, ...], now: datetime
 ) -> Iterator[Event]:
-    """`problems`: what this machine's TLS cannot do. A bad certificate serves all the same at the start, and is said."""
+    """`problems`: what this machine's TLS cannot do. A bad certificate serves at the start all the same."""
     yield ServerStart(
         version=versions.terminator,
         pid=os.getpid(),

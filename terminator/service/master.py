@@ -45,10 +45,16 @@ class Master:
     """`run` serves until stopped and returns the exit code. Raises StartError or ConfigError before it serves."""
 
     def __init__(
-        self, config_path: str, candidate: Candidate, versions: Versions, environ: MutableMapping[str, str]
+        self,
+        config_path: str,
+        candidate: Candidate,
+        versions: Versions,
+        environ: MutableMapping[str, str],
+        begun: float,
     ) -> None:
+        """begun: when the start began, on the monotonic clock; `candidate` was read after it."""
         config = candidate.config
-        self._begun = time.monotonic()
+        self._begun = begun
         self._started = datetime.now(UTC)
         self._versions = versions
         self.config_path = config_path

@@ -12,15 +12,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from terminator.service.history import NOW_SECONDS, History
-from terminator.telemetry.board import Distribution
+from terminator.service.history import NOW_SECONDS, History, Slice
+from terminator.service.status_tables import (
+    MAX_ROWS,
+    ago,
+    backends_table,
+    certificates_table,
+    milliseconds,
+    more,
+    quantile,
+    rate,
+    reloads_table,
+    share_of,
+    workers_table,
+)
 from terminator.telemetry.markup import STYLE, Markup, digest, document, figure, section, table, text, tiles
 from terminator.telemetry.plots import bars, lines, meter, spark
 from terminator.telemetry.series import PHASES
 from terminator.telemetry.totals import Totals
 
-MAX_ROWS = 100
-SOON_DAYS = 21.0
 REFRESH_SECONDS = 5
 
 SCRIPT = f"""
@@ -89,10 +99,10 @@ def render(view: View) -> str:
         _figures(view),
         _time(view),
         _failures(view, status["failures"]),
-        _certificates(status["certificates"], view.drifting),
-        _backends(view, status["backends"]),
-        _workers(status),
-        _reloads(status["reloads"], view.now),
+        certificates_table(status["certificates"], view.drifting),
+        backends_table(status["backends"], *view.history.now(view.totals)),
+        workers_table(status),
+        reloads_table(status["reloads"], view.now),
     )
     return _page(f"terminator: {status['state']}", _header(status, view.now), "".join(parts))
 
@@ -110,12 +120,12 @@ def _header(status: Json, now: datetime) -> str:
     told = "no reload since the start"
     if last is not None:
         outcome = "good" if last["outcome"] in ("ok", "unchanged") else "bad"
-        told = f'last reload <b class="{outcome}">{text(last["outcome"])}</b> {_ago(last["at"], now)} ago'
+        told = f'last reload <b class="{outcome}">{text(last["outcome"])}</b> {ago(last["at"], now)} ago'
     listeners = ", ".join(f"{each['name']} {each['address']}" for each in status["listeners"])
     return (
         f'<header><h1>terminator <span class="{mark}">{text(state)}</span></h1>'
-        f'<p class="soft">{text(status["version"])}, up {_ago(status["started"], now)}, process {status["pid"]}; '
-        f"{text(status['config'])}, generation {status['generation']} for {_ago(status['generation_since'], now)}; "
+        f'<p class="soft">{text(status["version"])}, up {ago(status["started"], now)}, process {status["pid"]}; '
+        f"{text(status['config'])}, generation {status['generation']} for {ago(status['generation_since'], now)}; "
         f'{told}</p><p class="soft">{text(listeners)}</p></header>'
     )
 
@@ -125,7 +135,7 @@ def _warnings(status: Json) -> str:
     if not items:
         return ""
     shown = "".join(f'<p class="{mark}">{text(each)}</p>' for each, mark in items[:MAX_ROWS])
-    return section("Warnings", shown, _more(len(items)))
+    return section("Warnings", shown, more(len(items)))
 
 
 def _figures(view: View) -> str:
@@ -134,14 +144,14 @@ def _figures(view: View) -> str:
     open_connections = sum(view.totals.connections.values())
     return tiles(
         (
-            (_rate(made / seconds), "handshakes a second"),
-            (_share(now.failed, made), "of handshakes failed"),
-            (_quantile(total, 0.5), "median handshake"),
-            (_quantile(total, 0.99), "handshake, 99th percentile"),
-            (_share(now.resumed, now.established), "resumed"),
-            (_rate(now.requests / seconds), "requests a second"),
-            (_share(now.statuses.get("5xx", 0.0), now.requests), "answered 5xx"),
-            (_quantile(now.request_seconds, 0.99), "request, 99th percentile"),
+            (rate(made / seconds), "handshakes a second"),
+            (share_of(now.failed, made), "of handshakes failed"),
+            (quantile(total, 0.5), "median handshake"),
+            (quantile(total, 0.99), "handshake, 99th percentile"),
+            (share_of(now.resumed, now.established), "resumed"),
+            (rate(now.requests / seconds), "requests a second"),
+            (share_of(now.statuses.get("5xx", 0.0), now.requests), "answered 5xx"),
+            (quantile(now.request_seconds, 0.99), "request, 99th percentile"),
             (f"{open_connections:,.0f}", f"connections, {view.totals.in_progress:,.0f} in handshake"),
         )
     )
@@ -153,30 +163,34 @@ def _time(view: View) -> str:
     hour = view.history.hour(view.totals)
     rows = []
     for phase in PHASES:
-        over_time = [_milliseconds(each.totals.phases.get(phase), 0.5) for each in slices]
+        over_time = [milliseconds(each.totals.phases.get(phase), 0.5) for each in slices]
         recent, last_hour = now.phases.get(phase), hour.phases.get(phase)
         rows.append(
             (
                 phase,
-                *(_quantile(recent, share) for share in (0.5, 0.99)),
-                *(_quantile(last_hour, share) for share in (0.5, 0.95, 0.99)),
+                *(quantile(recent, share) for share in (0.5, 0.99)),
+                *(quantile(last_hour, share) for share in (0.5, 0.95, 0.99)),
                 Markup(spark(f"median of {phase} over the last hour", over_time)) if any(over_time) else "",
             )
         )
     head = ("phase", "#now p50", "#now p99", "#hour p50", "#hour p95", "#hour p99", "median over the hour")
-    plots = ""
-    if slices:
-        times = [each.at for each in slices]
-        totals = [[_milliseconds(each.totals.phases.get("total"), share) for each in slices] for share in (0.5, 0.99)]
-        counts = [("f1", [each.totals.established for each in slices]), ("fb", [each.totals.failed for each in slices])]
-        plots = figure(
-            "handshake, total", lines("handshake latency", times, totals, "ms"), [("k1", "p50"), ("k2", "p99")]
-        )
-        keys = [("k1", "established"), ("kb", "failed")]
-        plots += figure("handshakes per minute", bars("handshakes per minute", times, counts, ""), keys)
+    times = [each.at for each in slices]
+    totals = [[milliseconds(each.totals.phases.get("total"), share) for each in slices] for share in (0.5, 0.99)]
+    counts = [("f1", [each.totals.established for each in slices]), ("fb", [each.totals.failed for each in slices])]
+    latency = lines("handshake latency", times, totals, "ms")
+    plots = figure("handshake, total", latency, [("k1", "p50"), ("k2", "p99")])
+    made = bars("handshakes per minute", times, counts, "")
+    plots += figure("handshakes per minute", made, [("k1", "established"), ("kb", "failed")])
     return section(
         "Handshake latency by phase", table("latency by phase", head, rows), f'<div class="plots">{plots}</div>'
     )
+
+
+def _whole_hour(slices: list[Slice], now: float) -> list[Slice]:
+    """With empty minutes before the first, so that an hour is always as wide."""
+    first = slices[0].at if slices else now
+    missing = max(0, 60 - len(slices))
+    return [Slice(first - 60.0 * number, Totals(0.0)) for number in range(missing, 0, -1)] + slices
 
 
 def _failures(view: View, examples: list[Json]) -> str:
@@ -215,158 +229,6 @@ def _example(key: str, example: Json) -> str:
     )
 
 
-def _certificates(certificates: list[Json], drifting: frozenset[str]) -> str:
-    ordered = sorted(certificates, key=lambda each: each["days_left"])
-    rows = [
-        (
-            each["host"],
-            Markup(f'<b class="{_expiry_mark(each["days_left"])}">{_days(each["days_left"])}</b>'),
-            each["not_after"][:16].replace("T", " "),
-            each["key_type"],
-            Markup('<b class="warn">differs; reload</b>') if each["host"] in drifting else "same",
-            Markup(f"<code>{text(each['serial'])}</code>"),
-            each["file"],
-        )
-        for each in ordered[:MAX_ROWS]
-    ]
-    head = ("host", "expires", "at", "key", "on disk", "serial", "file")
-    return section("Certificates", table("certificates by expiry", head, rows), _more(len(ordered)))
-
-
-def _backends(view: View, rows: list[Json]) -> str:
-    if not rows:
-        return ""
-    now, seconds = view.history.now(view.totals)
-    servers: dict[tuple[str, str], list[Json]] = {}
-    for row in rows:
-        servers.setdefault((str(row["backend"]), str(row["server"])), []).append(row)
-    shown = []
-    for (backend, server), views in list(servers.items())[:MAX_ROWS]:
-        key = f"{backend} {server}"
-        sent, errors = now.servers.get(key, 0.0), now.server_errors.get(key, 0.0)
-        shown.append(
-            (
-                backend,
-                server,
-                Markup(_states(views)),
-                f"{sum(row['in_flight'] for row in views):,}",
-                f"{sum(row['idle_connections'] for row in views):,}",
-                _rate(sent / seconds),
-                _share(errors, sent),
-                _quantile(now.backend_seconds.get(backend), 0.5),
-                _quantile(now.backend_seconds.get(backend), 0.99),
-            )
-        )
-    head = ("backend", "server", "state", "#in flight", "#idle", "#requests/s", "#failed", "#response p50", "#p99")
-    return section("Backends", table("backends", head, shown), _more(len(servers)))
-
-
-def _states(views: list[Json]) -> str:
-    """One word where all workers agree, else who thinks what."""
-    states = {str(row["state"]) for row in views}
-    if len(states) == 1:
-        state = states.pop()
-        return f'<span class="{"good" if state == "up" else "bad"}">{text(state)}</span>'
-    told = ", ".join(f"worker {row.get('worker')}: {row['state']}" for row in views)
-    return f'<span class="warn">{text(told)}</span>'
-
-
-def _workers(status: Json) -> str:
-    rows = [
-        (
-            each["worker"],
-            Markup(f'<span class="{"good" if each["state"] == "serving" else "warn"}">{text(each["state"])}</span>'),
-            each["pid"] or "-",
-            (each["since"] or "-")[:19].replace("T", " "),
-            f"{each['connections']:,}",
-            ", ".join(f"{count} of {number}" for number, count in each["connections_by_generation"].items()) or "-",
-        )
-        for each in status["workers"]
-    ]
-    return section(
-        "Workers",
-        table("workers", ("worker", "state", "process", "since", "#connections", "by generation"), rows),
-    )
-
-
-def _reloads(reloads: Json, now: datetime) -> str:
-    history = reloads["history"]
-    if not history:
-        return section("Reloads", "<p>None since the start.</p>")
-    rows = []
-    for each in history:
-        good = each["outcome"] in ("ok", "unchanged")
-        what = "dry run" if each["dry_run"] else each["trigger"]
-        rows.append(
-            (
-                Markup(f'<time datetime="{text(each["at"])}">{text(each["at"][:19].replace("T", " "))}</time>'),
-                f"{_ago(each['at'], now)} ago",
-                Markup(f'<b class="{"good" if good else "bad"}">{text(each["outcome"])}</b>'),
-                what,
-                each["generation"],
-                f"{each['duration_ms']:.0f} ms",
-                Markup(_difference(each)),
-            )
-        )
-    told = f'<p class="soft">{reloads["good"]} of {reloads["attempts"]} were good.</p>'
-    head = ("at", "", "outcome", "by", "#generation", "#took", "what")
-    return section("Reloads", told, table("reloads", head, rows))
-
-
-def _difference(reload: Json) -> str:
-    texts = [*(change["text"] for change in reload["changes"]), *reload["errors"], *reload["warnings"]]
-    texts += [f"needs a restart: {each}" for each in reload["needs_restart"]]
-    if not texts:
-        return "-"
-    whole = text("\n".join(map(str, texts)))
-    first = text(str(texts[0]).splitlines()[0])
-    if len(texts) == 1 and "\n" not in whole:
-        return first
-    return f'<details data-key="{text(reload["at"])}"><summary>{first} …</summary><pre>{whole}</pre></details>'
-
-
-# --------------------------------------------------------------------------------------------------------- figures
-
-
 def drifting_hosts(series: Iterable[tuple[tuple[str, ...], object]]) -> Iterator[str]:
     """From the series of terminator_certificate_drift."""
     return (labels[0] for labels, value in series if value)
-
-
-def _more(count: int) -> str:
-    return f'<p class="soft">and {count - MAX_ROWS:,} more</p>' if count > MAX_ROWS else ""
-
-
-def _milliseconds(distribution: Distribution | None, share: float) -> float | None:
-    found = distribution.quantile(share) if distribution is not None else None
-    return None if found is None else found * 1000
-
-
-def _quantile(distribution: Distribution | None, share: float) -> str:
-    """Interpolated within a bucket of the histogram, so two digits are all it knows."""
-    found = _milliseconds(distribution, share)
-    return "-" if found is None else f"{found:.2g} ms" if found < 99.5 else f"{found:,.0f} ms"
-
-
-def _share(part: float, whole: float) -> str:
-    return "-" if not whole else f"{part / whole * 100:.3g} %"
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _expiry_mark(days: float) -> str:
-    return "bad" if days < 1 else "warn" if days < SOON_DAYS else "good"
-
-
-def _days(days: float) -> str:
-    return f"in {days:,.1f} days" if days >= 0 else f"{-days:,.1f} days ago"
-
-
-def _ago(moment: str, now: datetime) -> str:
-    seconds = max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
