@@ -197,6 +197,12 @@ class BackendConnection:
             await trio.lowlevel.checkpoint()
         return piece
 
+    def body_in_bulk(self) -> int:
+        """Bytes of the body that have not been received, if it is of known length and all before has been given out;
+        else 0. The caller then reads exactly so many from `stream` itself: for this connection the body has ended."""
+        body = self._body
+        return body.hand_out() if isinstance(body, express.CountedBody) else 0
+
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
         return self._body.trailers if self._body is not None else []

@@ -199,6 +199,11 @@ class _Arrival:
             )
 
     def _record(self, facts: HandshakeFacts, error: HandshakeFailed | None) -> None:
+        """Counts a handshake and tells of it; of classes that are sampled the journal drops what is too many."""
+        traffic = self._traffic
+        traffic.meters.handshake(self._listening.config.name, facts, error)
+        if error is None and not traffic.logs_handshakes:
+            return
         event = handshake_event(
             facts,
             conn_id=self._connection_id,
@@ -209,4 +214,7 @@ class _Arrival:
             generation=self._generation.number,
             error=error,
         )
-        self._traffic.handshake_done(event)
+        if error is not None:
+            traffic.failure_examples.note(event)
+        if traffic.logs_handshakes:
+            traffic.emit(event)

@@ -199,6 +199,10 @@ class ClientHalf:
         self.response_bytes += len(data)
         self._outgoing.append(chunk(data) if self._framing is Framing.CHUNKED else data)
 
+    def sent_past(self, count: int) -> None:
+        """`count` bytes of the body went to `stream` directly; only with a Content-Length, and nothing queued."""
+        self.response_bytes += count
+
     async def finish(self, trailers: Fields = ()) -> None:
         """Ends the response. Trailers need chunked framing and are dropped without it (RFC 9110 §6.5)."""
         if self._framing is Framing.CHUNKED:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from terminator.backend.group import BackendGroup, Lease
-from terminator.config import model
 from terminator.errors import (
     BackendClosed,
     BackendError,
@@ -29,7 +28,8 @@ from terminator.errors import (
 from terminator.proxy.deadline import Deadline
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation, HostEntry
-from terminator.proxy.relay import Answer, Patience, Relay
+from terminator.proxy.relay import Answer, Relay
+from terminator.proxy.treatment import Treatment
 from terminator.proxy.tunnel import Tunnel
 from terminator.routing import retries
 from terminator.routing.paths import readings, without_prefix
@@ -62,7 +62,7 @@ class Exchange:
         self._began_at = began_at
         self._head_at = head_at
         self._entry: HostEntry | None = None
-        self._route: Route[model.Route] | None = None
+        self._route: Route[Treatment] | None = None
         self._request_id: str | None = None
         self._status: int | None = None
         self._retries = 0
@@ -88,15 +88,13 @@ class Exchange:
         if route is None:
             raise NoRoute(f"no route of {entry.name} matches {self._head.method} {self._head.path}")
         self._route = route
-        action = route.action
-        limit = self._body_limit(action)
+        treatment, limit = route.action, route.action.max_body_bytes
         if limit and (self._head.content_length or 0) > limit:
             raise BodyTooLarge(f"Content-Length {self._head.content_length} passes {limit} bytes")
-        if action.redirect is not None or action.respond is not None:
-            await self._answer_local(action)
+        if treatment.route.backend is None:
+            await self._answer_local(treatment)
         else:
-            assert action.backend is not None
-            await self._forward(action, self._generation.backends[action.backend], limit)
+            await self._forward(treatment, self._generation.backends[treatment.route.backend])
             self.reusable = self._client.half.reusable
 
     # --------------------------------------------------------------------------------------------------- admission
@@ -116,28 +114,18 @@ class Exchange:
             raise Misdirected("the host's rule for client certificates has changed since this connection was made")
         return served
 
-    def _body_limit(self, action: model.Route) -> int:
-        own = action.request_body
-        return self._generation.config.limits.request_body if own is None else own
-
     # ------------------------------------------------------------------------------------------------- forwarding
 
-    async def _forward(self, action: model.Route, group: BackendGroup, limit: int) -> None:
-        config = self._generation.config
-        patience = Patience(
-            backend_response=_first(action.timeouts.backend_response, config.timeouts.backend_response),
-            body_idle=_first(action.timeouts.body_idle, config.timeouts.body_idle),
-            max_body_bytes=limit,
-        )
-        target, prefix = self._target(action)
-        fields = self._request_fields(action, prefix)
+    async def _forward(self, treatment: Treatment, group: BackendGroup) -> None:
+        target, prefix = self._target(treatment)
+        fields = self._request_fields(treatment, prefix)
         tried: set[str] = set()
         fresh = False
         first: BackendError | None = None
         group.budget.request(trio.current_time())
         while True:
             try:
-                return await self._attempt(group, target, fields, patience, tried, fresh)
+                return await self._attempt(group, treatment, target, fields, tried, fresh)
             except BackendError as error:
                 if first is not None and isinstance(error, NoServer):
                     raise first from error  # no other server was left; the answer tells of the one that was tried
@@ -148,8 +136,7 @@ class Exchange:
                 if fresh and self._lease is not None:
                     tried.discard(self._lease.server.key)  # a kept connection was dead; that says nothing of its server
                 self._retries += 1
-                assert action.backend is not None
-                self._traffic.meters.retried(action.backend)
+                self._traffic.meters.retried(group.name)
 
     def _may_retry(self, error: BackendError, group: BackendGroup) -> bool:
         return retries.may_retry(
@@ -163,7 +150,7 @@ class Exchange:
         )
 
     async def _attempt(
-        self, group: BackendGroup, target: str, fields: Fields, patience: Patience, tried: set[str], fresh: bool
+        self, group: BackendGroup, treatment: Treatment, target: str, fields: Fields, tried: set[str], fresh: bool
     ) -> None:
         """One try on one server. Raises what ended it; the lease is given back in every case."""
         deadline, client = Deadline(), self._client
@@ -182,7 +169,15 @@ class Exchange:
                     fresh=fresh,
                 )
                 tried.add(lease.server.key)
-                self._relay = relay = Relay(client.half, lease.connection, self._head, deadline, patience, self._answer)
+                self._relay = relay = Relay(
+                    client.half,
+                    lease.connection,
+                    self._head,
+                    deadline,
+                    treatment.patience,
+                    treatment.max_body_bytes,
+                    self._answer,
+                )
                 lease.connection.begin(
                     self._head.method,
                     target,
@@ -236,9 +231,7 @@ class Exchange:
     async def _tunnel(self, lease: Lease, answer: ResponseHead) -> None:
         half, traffic = self._client.half, self._traffic
         assert self._route is not None
-        action = self._route.action
-        idle = _first(action.timeouts.tunnel_idle, self._generation.config.timeouts.tunnel_idle)
-        tunnel = Tunnel(half.stream, lease.connection.stream, idle)
+        tunnel = Tunnel(half.stream, lease.connection.stream, self._route.action.patience.tunnel_idle)
         began_at = trio.current_time()
         try:
             await half.send_interim(101, forwarding.interim_fields(answer), answer.reason)
@@ -250,7 +243,7 @@ class Exchange:
                     conn_id=self._client.id,
                     host=self._entry.name if self._entry is not None else None,
                     route=self._route_name(),
-                    backend=action.backend,
+                    backend=lease.server.backend,
                     server=lease.server.key,
                     client_bytes=tunnel.client_bytes,
                     backend_bytes=tunnel.backend_bytes,
@@ -262,7 +255,7 @@ class Exchange:
 
     # ----------------------------------------------------------------------------------------------------- fields
 
-    def _request_fields(self, action: model.Route, prefix: str) -> Fields:
+    def _request_fields(self, treatment: Treatment, prefix: str) -> Fields:
         request_id = self._name_request()
         assert self._entry is not None
         fields = forwarding.request_fields(
@@ -272,8 +265,8 @@ class Exchange:
             prefix=prefix,
             authority=self._head.authority or self._client.server_name or self._entry.name,
         )
-        if action.headers != _NO_RULES:
-            fields = self._traffic.rules(action.headers).apply(fields, self._variable)
+        if treatment.request_rules is not None:
+            fields = treatment.request_rules.apply(fields, self._variable)
         return fields
 
     def _answer(self, answer: ResponseHead) -> Answer:
@@ -287,9 +280,8 @@ class Exchange:
         fields = forwarding.response_fields(
             answer, self._head, close=close, date=self._traffic.http_date(), hsts=self._entry.hsts
         )
-        rules = self._route.action.response_headers
-        if rules is not _NO_RULES and rules != _NO_RULES:
-            fields = self._traffic.rules(rules).apply(fields, self._variable)
+        if (rules := self._route.action.response_rules) is not None:
+            fields = rules.apply(fields, self._variable)
         framing = answer.framing
         if framing in (Framing.CHUNKED, Framing.UNTIL_CLOSE):  # of unknown length: framed as the client understands
             framing = Framing.CHUNKED if self._head.version == "1.1" else Framing.UNTIL_CLOSE
@@ -326,21 +318,18 @@ class Exchange:
             "tls.sni": lambda: client.server_name or "",
             "tls.ja4": lambda: client.facts.ja4 or "",
             "route": lambda: self._route_name() or "",
-            "backend": lambda: (self._route.action.backend if self._route is not None else None) or "",
+            "backend": lambda: (self._route.action.route.backend if self._route is not None else None) or "",
         }
         return str(values[name]())
 
-    def _target(self, action: model.Route) -> tuple[str, str]:
+    def _target(self, treatment: Treatment) -> tuple[str, str]:
         """The target for the backend, and the prefix that was taken off its path. The query is kept as it is."""
-        assert self._route is not None
-        path, prefix = self._head.path, ""
-        if action.strip_prefix and self._route.path:
-            path, prefix = without_prefix(path, self._route.path), self._route.path
-        if action.rewrite is not None:
+        path, prefix = self._head.path, treatment.prefix
+        if prefix:
+            path = without_prefix(path, prefix)
+        if treatment.rewrite is not None:
             stripped = path
-            path = self._traffic.path_template(action.rewrite).expand_path(
-                lambda name: stripped if name == "path" else self._variable(name)
-            )
+            path = treatment.rewrite.expand_path(lambda name: stripped if name == "path" else self._variable(name))
             readings(path)  # what the client put into the query may not become a dot segment of the path
         if path == self._head.path:
             return self._head.target, prefix
@@ -348,11 +337,11 @@ class Exchange:
 
     # --------------------------------------------------------------------------------------------------- own answers
 
-    async def _answer_local(self, action: model.Route) -> None:
+    async def _answer_local(self, treatment: Treatment) -> None:
         """A redirect or a fixed answer. A body that has not come yet is not waited for: the connection then closes."""
         half = self._client.half
         keep = self._head.keep_alive and half.request_complete and not self._traffic.draining
-        reply = self._local_reply(action, keep)
+        reply = self._local_reply(treatment, keep)
         with trio.move_on_after(self._generation.config.timeouts.body_idle) as scope:
             await half.send_raw(reply)
             if not keep:
@@ -362,21 +351,22 @@ class Exchange:
             raise ClientStalled("the client did not read the answer")
         self.reusable = keep
 
-    def _local_reply(self, action: model.Route, keep: bool) -> bytes:
+    def _local_reply(self, treatment: Treatment, keep: bool) -> bytes:
         assert self._entry is not None
         fields: Fields = []
         if self._entry.hsts is not None:
             fields.append((b"strict-transport-security", self._entry.hsts))
         body, content_type = b"", replies.TEXT
-        if action.redirect is not None:
-            self._status = action.redirect.status
-            fields.append((b"location", self._traffic.template(action.redirect.to).expand_location(self._variable)))
-        else:
-            assert action.respond is not None
-            self._status = action.respond.status
-            body, content_type = action.respond.body.encode(), action.respond.content_type.encode()
-        if action.response_headers != _NO_RULES:
-            fields = self._traffic.rules(action.response_headers).apply(fields, self._variable)
+        redirect, respond = treatment.route.redirect, treatment.route.respond
+        if redirect is not None and treatment.location is not None:
+            self._status = redirect.status
+            fields.append((b"location", treatment.location.expand_location(self._variable)))
+        elif respond is not None:
+            self._status = respond.status
+            body, content_type = respond.body.encode(), respond.content_type.encode()
+        assert self._status is not None
+        if treatment.response_rules is not None:
+            fields = treatment.response_rules.apply(fields, self._variable)
         return replies.reply(
             self._status,
             close=not keep,
@@ -425,7 +415,7 @@ class Exchange:
     # ------------------------------------------------------------------------------------------------------ record
 
     def _route_name(self) -> str | None:
-        return (self._route.path or "/") if self._route is not None else None
+        return self._route.action.name if self._route is not None else None
 
     def _record(self, error: TerminatorError | None) -> None:
         traffic, client, head, half = self._traffic, self._client, self._head, self._client.half
@@ -456,7 +446,7 @@ class Exchange:
                 user_agent=_field(head, b"user-agent"),
                 status=self._status,
                 route=self._route_name(),
-                backend=route.action.backend if route is not None else None,
+                backend=route.action.route.backend if route is not None else None,
                 server=lease.server.key if lease is not None else None,
                 backend_reused=lease.reused if lease is not None else None,
                 retries=self._retries or None,
@@ -474,13 +464,6 @@ class Exchange:
                 generation=self._generation.number,
             )
         )
-
-
-_NO_RULES = model.HeaderRules()
-
-
-def _first(own: float | None, shared: float) -> float:
-    return shared if own is None else own
 
 
 def _ms(seconds: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from terminator.backend.group import BackendGroup, Fleet
 from terminator.config import model
-from terminator.config.routes import route_table
+from terminator.proxy.treatment import Treatment, treatments
 from terminator.routing.hostnames import HostTable
 from terminator.routing.routes import RouteTable
 from terminator.tls.material import HostMaterial
@@ -40,7 +40,7 @@ class HostEntry:
     policy: model.TlsPolicy
     material: HostMaterial
     context: ssl.SSLContext
-    routes: RouteTable[model.Route]
+    routes: RouteTable[Treatment]
     hsts: bytes | None
     """Value of Strict-Transport-Security."""
     slow_key: bool
@@ -75,7 +75,7 @@ def build(plan: Plan, contexts: Mapping[str, ssl.SSLContext], fleet: Fleet) -> G
             policy=config.policy(host),
             material=plan.materials[name],
             context=contexts[name],
-            routes=route_table(host),
+            routes=treatments(config, host),
             slow_key=any(
                 pair.info.key_type == "rsa" and pair.info.key_bits > 2048 for pair in plan.materials[name].pairs
             ),

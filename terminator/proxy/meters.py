@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
+from terminator.errors import HandshakeError
 from terminator.telemetry.board import Counter, Gauge, Histogram, Writer
-from terminator.telemetry.events import TlsHandshake
 from terminator.telemetry.series import NONE, method_label, status_label
+from terminator.tls.handshake_facts import HandshakeFacts
 
 T = TypeVar("T")
 
@@ -58,32 +59,29 @@ class Meters:
     def in_progress(self) -> Gauge:
         return self.gauge("terminator_tls_handshakes_in_progress")
 
-    def handshake(self, event: TlsHandshake) -> None:
-        outcome = "established" if event.established else "failed"
+    def handshake(self, listener: str, facts: HandshakeFacts, error: HandshakeError | None) -> None:
+        """One handshake, established or failed."""
         self.counter(
             "terminator_tls_handshakes_total",
-            host=event.host or NONE,
-            version=event.protocol_version or NONE,
-            resumed=NONE if event.resumed is None else ("yes" if event.resumed else "no"),
-            outcome=outcome,
+            host=facts.host or NONE,
+            version=facts.protocol_version or NONE,
+            resumed=NONE if facts.resumed is None else ("yes" if facts.resumed else "no"),
+            outcome="established" if error is None else "failed",
         ).inc()
-        if not event.established:
-            reason = event.error_type or NONE
-            self.counter("terminator_tls_handshake_failures_total", listener=event.listener, reason=reason).inc()
+        if error is not None:
+            name = "terminator_tls_handshake_failures_total"
+            self.counter(name, listener=listener, reason=error.error_type).inc()
             return
-        if event.group is not None:
-            self.counter("terminator_tls_group_total", group=event.group).inc()
-        for phase, milliseconds in (
-            ("first_byte", event.first_byte_ms),
-            ("hello", event.hello_ms),
-            ("select", event.select_ms),
-            ("flight", event.flight_ms),
-            ("client", event.client_ms),
-            ("total", event.handshake_ms),
-        ):
-            if milliseconds is not None:
-                name = "terminator_tls_handshake_duration_seconds"
-                self.histogram(name, listener=event.listener, phase=phase).observe(milliseconds / 1000)
+        if facts.group is not None:
+            self.counter("terminator_tls_group_total", group=facts.group).inc()
+        total = 0.0
+        for phase, seconds in facts.spans.items():
+            self._phase(listener, phase).observe(seconds)
+            total += seconds
+        self._phase(listener, "total").observe(total)
+
+    def _phase(self, listener: str, phase: str) -> Histogram:
+        return self.histogram("terminator_tls_handshake_duration_seconds", listener=listener, phase=phase)
 
     # ---------------------------------------------------------------------------------------------------- requests
 

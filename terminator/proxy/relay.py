@@ -11,7 +11,6 @@ reading only ends the upload, for it may have answered already; whatever it says
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import trio
 
@@ -27,24 +26,19 @@ from terminator.errors import (
 )
 from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.deadline import Deadline
+from terminator.proxy.pour import pour
+from terminator.proxy.treatment import Patience
 from terminator.wire import forwarding
 from terminator.wire.framing import Framing
 from terminator.wire.request_head import RequestHead
 from terminator.wire.response_head import ResponseHead
 
 SMALL_BODY_BYTES = 65536
+BULK_PIECE_BYTES = 65536
+"""A backend that fills so much at once has more: the rest of its response is poured."""
 
 Answer = tuple[list[tuple[bytes, bytes]], Framing, bool]
 """Fields of a final response, its framing, and whether the fields say `Connection: close`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """The timeouts in force for one exchange, in seconds, and the largest request body in bytes (0 = no limit)."""
-
-    backend_response: float
-    body_idle: float
-    max_body_bytes: int
 
 
 class Relay:
@@ -56,6 +50,7 @@ class Relay:
         "_client",
         "_deadline",
         "_head",
+        "_max_body_bytes",
         "_patience",
         "answered_at",
         "sent_at",
@@ -69,6 +64,7 @@ class Relay:
         head: RequestHead,
         deadline: Deadline,
         patience: Patience,
+        max_body_bytes: int,
         answer: Callable[[ResponseHead], Answer],
     ) -> None:
         self._client = client
@@ -76,6 +72,7 @@ class Relay:
         self._head = head
         self._deadline = deadline
         self._patience = patience
+        self._max_body_bytes = max_body_bytes
         self._answer = answer
         self.sent_at = 0.0
         """When the whole request had been sent, by the loop's clock; 0 when it never was."""
@@ -132,8 +129,8 @@ class Relay:
             await self._backend.flush()  # the head does not wait for the body: the backend may say 100, or refuse
             self._expect_body_of_client()
             while piece := await self._client.receive_body():
-                if 0 < self._patience.max_body_bytes < self._client.request_bytes:
-                    raise BodyTooLarge(f"the request body passes {self._patience.max_body_bytes} bytes")
+                if 0 < self._max_body_bytes < self._client.request_bytes:
+                    raise BodyTooLarge(f"the request body passes {self._max_body_bytes} bytes")
                 await self._backend.send_body(piece)
                 self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")
             await self._backend.finish(self._trailers())
@@ -175,8 +172,20 @@ class Relay:
                 client.queue_body(piece)
                 break
             await client.send_body(piece)
+            if framing is Framing.LENGTH and len(piece) >= BULK_PIECE_BYTES and (left := backend.body_in_bulk()):
+                await self._pour(left)
+                break
         await client.finish(forwarding.trailers(backend.trailers, BackendInvalid) if backend.trailers else ())
         return head
+
+    async def _pour(self, left: int) -> None:
+        def before_wait() -> None:
+            self._deadline.expect(BackendTimeout, self._patience.body_idle, "the response body stood still")
+
+        self._client.sent_past(left)
+        await pour(
+            self._backend.stream, self._client.stream, left, before_wait=before_wait, after_wait=self._deadline.rest
+        )
 
     async def _final_head(self) -> ResponseHead:
         while True:

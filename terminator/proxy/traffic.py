@@ -20,7 +20,6 @@ from functools import lru_cache
 import trio
 
 from terminator.backend.group import Fleet
-from terminator.config import model
 from terminator.proxy import arrival, plain
 from terminator.proxy.acceptor import Listening, accept
 from terminator.proxy.admission import Admission
@@ -29,11 +28,9 @@ from terminator.proxy.facts import IpNetwork
 from terminator.proxy.generation import Generation
 from terminator.proxy.meters import Meters
 from terminator.telemetry.board import Writer
-from terminator.telemetry.events import Event, ServerCrash, TlsHandshake
+from terminator.telemetry.events import Event, ServerCrash
 from terminator.telemetry.examples import FailureExamples
 from terminator.tls.openssl import Capabilities
-from terminator.wire.header_rules import Rules
-from terminator.wire.variables import Template
 
 SWEEP_SECONDS = 5.0
 """How often idle backend connections are looked through for those past their time."""
@@ -77,6 +74,7 @@ class Traffic:
         """Connections that wait for a request."""
         self.failure_examples = FailureExamples()
         self.logs_requests = generation.config.log.requests != "off"
+        self.logs_handshakes = generation.config.log.handshakes != "off"
         self.capabilities = capabilities
         self._workers = workers
         self._by_generation: Counter[int] = Counter()
@@ -88,8 +86,6 @@ class Traffic:
         self._connection_prefix = f"{worker:x}{os.urandom(3).hex()}"
         self._connection_count = 0
         self._date = (0, b"")
-        self._templates: dict[str, Template] = {}
-        self._rules: dict[int, tuple[model.HeaderRules, Rules]] = {}
 
     # --------------------------------------------------------------------------------------------- from the worker
 
@@ -118,8 +114,7 @@ class Traffic:
         self.fleet.adopt(generation.backends)
         self.meters.forget_servers()
         self.logs_requests = generation.config.log.requests != "off"
-        self._templates.clear()
-        self._rules.clear()
+        self.logs_handshakes = generation.config.log.handshakes != "off"
 
     def add_listener(self, listening: Listening) -> None:
         """Accepts on one more socket, replacing a listener of the same name; takes the socket over."""
@@ -219,14 +214,6 @@ class Traffic:
 
     # ------------------------------------------------------------------------------------------------------ records
 
-    def handshake_done(self, event: TlsHandshake) -> None:
-        """Counts a handshake and logs it; of classes that are sampled the journal drops what is too many."""
-        self.meters.handshake(event)
-        if not event.established:
-            self.failure_examples.note(event)
-        if self.generation.config.log.handshakes != "off":
-            self.emit(event)
-
     def turned_away(self, reason: str) -> None:
         """Counts a connection that was closed before its handshake."""
         self.meters.counter("terminator_connections_refused_total", reason=reason).inc()
@@ -239,30 +226,6 @@ class Traffic:
         if self._date[0] != now:
             self._date = (now, formatdate(now, usegmt=True).encode())
         return self._date[1]
-
-    def template(self, text: str) -> Template:
-        """The parsed template of a configured text; parsed once per generation."""
-        found = self._templates.get(text)
-        if found is None:
-            found = self._templates[text] = Template.parse(text)
-        return found
-
-    def path_template(self, text: str) -> Template:
-        """The same for a text that gives a path; see `Template.parse_path`."""
-        found = self._templates.get(f"path {text}")
-        if found is None:
-            found = self._templates[f"path {text}"] = Template.parse_path(text)
-        return found
-
-    def rules(self, configured: model.HeaderRules) -> Rules:
-        """The parsed form of configured header rules; parsed once per generation."""
-        found = self._rules.get(id(configured))
-        if found is None:
-            found = self._rules[id(configured)] = (
-                configured,  # held, so that its id stays its own
-                Rules.parse(set=configured.set, add=configured.add, remove=configured.remove),
-            )
-        return found[1]
 
     def networks(self, texts: tuple[str, ...]) -> Sequence[IpNetwork]:
         """Configured networks, parsed once."""

@@ -20,6 +20,7 @@ from terminator.errors import BadRequest
 from terminator.routing.paths import is_plain, readings, route_path
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 Fields = Sequence[tuple[bytes, bytes]]
 ANY = "*"  # as a wanted value: present, whatever it says
@@ -49,6 +50,10 @@ class Route(Generic[T]):
         """Grows with how specific the route is; routes that are equal here do not know who goes first."""
         definite = bool(self.methods) + sum(wanted is not None for _, wanted in (*self.headers, *self.query))
         return (self.exact, len(self.path), self.conditions, definite)
+
+    def carried_out_by(self, action: U) -> Route[U]:
+        """The same route with something else behind it."""
+        return Route(self.index, self.path, self.exact, self.methods, self.headers, self.query, action)
 
     def __str__(self) -> str:
         kind = "exact" if self.exact else "path"

@@ -84,8 +84,21 @@ class Stream:
         while (data := self.receive_now(max_bytes)) is None:
             await trio.lowlevel.wait_readable(self.sock)
             self._turn = TURN_BYTES
-        await self._give_way(len(data))
+        await self.give_way(len(data))
         return data
+
+    def send_now(self, piece: Bytes) -> int:
+        """Sends what can be sent of `piece` without waiting; how many bytes that was. After less than all of it `send`
+        must follow with the rest, and nothing else (a TLS record may be half through)."""
+        if self.broken:
+            raise self.gone("the connection is broken")
+        try:
+            return self.sock.send(piece)
+        except self.wants_write:
+            return 0
+        except OSError as error:
+            self.broken = True
+            raise self.gone(f"sending failed: {error.strerror or error}") from error
 
     async def send(self, data: Bytes) -> None:
         """Sends all of `data`, in pieces. Raises `gone` when the peer cannot be reached any more."""
@@ -111,7 +124,7 @@ class Stream:
             except OSError as error:
                 self.broken = True
                 raise self.gone(f"sending failed: {error.strerror or error}") from error
-        await self._give_way(total)
+        await self.give_way(total)
 
     async def _wait_writable(self) -> None:
         """The kernel calls a socket writable only when a good part of its buffer, up to megabytes, is free. So a reader
@@ -134,7 +147,8 @@ class Stream:
         one, None when it means something else."""
         return None
 
-    async def _give_way(self, moved: int) -> None:
+    async def give_way(self, moved: int) -> None:
+        """Lets other tasks run when this stream has moved much without waiting; `moved` bytes are added to that."""
         self._turn -= moved + 512  # a call costs, however few its bytes
         if self._turn < 0:
             self._turn = TURN_BYTES

@@ -9,6 +9,7 @@ import base64
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
@@ -116,6 +117,7 @@ class ClientSide:
             object.__setattr__(self, name, value)
 
 
+@lru_cache(maxsize=8192)
 def plain_address(address: str) -> str:
     """An IP address in its canonical text: IPv4 as such even when the socket speaks IPv6, and without a zone, which
     means nothing to another machine. "" for what is no address."""

@@ -60,6 +60,15 @@ class CountedBody:
         data, self._data = self._data, b""
         return data
 
+    def hand_out(self) -> int:
+        """How many bytes are still to come, none of them here: whoever asks moves them past this reader."""
+        if self._data:
+            return 0
+        left, self._left = self._left, 0
+        self.size += left
+        self.ended = True
+        return left
+
 
 class ChunkedBody:
     """A chunked body (RFC 9112 §7.1)."""

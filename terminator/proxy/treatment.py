@@ -1,0 +1,76 @@
+"""What a route does with its requests, worked out once per generation: templates parsed, timeouts settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from terminator.config import model
+from terminator.config.routes import routes
+from terminator.routing.routes import RouteTable
+from terminator.wire.header_rules import Rules
+from terminator.wire.variables import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Timeouts in seconds."""
+
+    backend_response: float
+    body_idle: float
+    tunnel_idle: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Treatment:
+    """A route as the exchange carries it out; a None means that there is nothing of the kind to do."""
+
+    route: model.Route
+    name: str
+    """Its path; stands in logs and metrics."""
+    prefix: str
+    """Path prefix to take off before forwarding, "" for none."""
+    rewrite: Template | None
+    request_rules: Rules | None
+    response_rules: Rules | None
+    location: Template | None
+    """Target of a redirect."""
+    max_body_bytes: int
+    """Largest request body; 0 = no limit."""
+    patience: Patience
+
+
+def treatments(config: model.Config, host: model.Host) -> RouteTable[Treatment]:
+    """The host's routes, ready to be carried out. Raises ValueError for a text that is no template, which a
+    configuration that was loaded does not hold."""
+    return RouteTable(
+        one.carried_out_by(_treatment(config, one.action, one.path, exact=one.exact)) for one in routes(host)
+    )
+
+
+def _treatment(config: model.Config, route: model.Route, path: str, *, exact: bool) -> Treatment:
+    timeouts, own = config.timeouts, route.timeouts
+    return Treatment(
+        route=route,
+        name=path or "/",
+        prefix=path if route.strip_prefix and not exact else "",
+        rewrite=Template.parse_path(route.rewrite) if route.rewrite is not None else None,
+        request_rules=_rules(route.headers),
+        response_rules=_rules(route.response_headers),
+        location=Template.parse(route.redirect.to) if route.redirect is not None else None,
+        max_body_bytes=config.limits.request_body if route.request_body is None else route.request_body,
+        patience=Patience(
+            backend_response=_first(own.backend_response, timeouts.backend_response),
+            body_idle=_first(own.body_idle, timeouts.body_idle),
+            tunnel_idle=_first(own.tunnel_idle, timeouts.tunnel_idle),
+        ),
+    )
+
+
+def _rules(configured: model.HeaderRules) -> Rules | None:
+    if not (configured.set or configured.add or configured.remove):
+        return None
+    return Rules.parse(set=configured.set, add=configured.add, remove=configured.remove)
+
+
+def _first(own: float | None, shared: float) -> float:
+    return shared if own is None else own
