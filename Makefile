@@ -7,9 +7,11 @@ CONSTRAINTS := requirements/constraints.txt
 # Most tests wait for a daemon to start, to time out or to drain: three processes keep two cores busy.
 JOBS ?= 3
 PYTEST_ARGS ?=
+FUZZ_TARGETS ?= client_hello proxy_header request_head chunked_body
+SECONDS ?= 300
 BENCH ?= --rounds 3 --seconds 4
 
-.PHONY: help demo test check format e2e bench clean
+.PHONY: help demo test check format e2e bench fuzz clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,8 +38,14 @@ format: $(VENV)/.tools  ## format the code and mend what the linter can mend
 bench: $(VENV)/.runtime  ## CPU cost beside nginx, HAProxy and Caddy on this machine (those that are installed)
 	$(BIN)/python bench/compare.py $(BENCH)
 
+fuzz: $(VENV)/.tools  ## coverage-guided fuzzing of every parser strangers can reach, SECONDS each (default 300)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[fuzz]'
+	for target in $(FUZZ_TARGETS); do \
+		$(BIN)/python fuzz/run.py $$target -max_total_time=$(SECONDS) -print_final_stats=1 || exit 1; \
+	done
+
 clean:  ## remove the virtual environment and all caches
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .demo .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is made once, and brought up to date when pyproject.toml or the constraints change.

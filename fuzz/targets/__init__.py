@@ -1,0 +1,1 @@
+"""One module per parser: seeds, and what must hold for any bytes."""
