@@ -113,6 +113,7 @@ def _become_child(
         sys.stdout.flush()
     except BaseException:  # the last resort of a process: say why, and let the master see the exit code
         traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(code)
 

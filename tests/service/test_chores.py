@@ -1,0 +1,143 @@
+"""What a running daemon does by the clock, seen from outside."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from harness.daemon import Daemon, eventually
+
+from terminator.service.admin_client import ask
+
+Make = Callable[..., Daemon]
+
+
+def metrics(running: Daemon) -> list[str]:
+    client = http.client.HTTPConnection("localhost")
+    client.sock = socket.socket(socket.AF_UNIX)
+    client.sock.connect(running.config["admin"]["socket"])
+    client.request("GET", "/metrics")
+    lines = client.getresponse().read().decode().splitlines()
+    client.close()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def test_changed_certificates_are_reloaded_by_themselves(daemon: Make, certificates: Any, pair: Any) -> None:
+    running = daemon(reload={"watch": True}).start()
+    certificates.issue(pair.chain.parent, "a.test")
+    event = running.wait_for("config.reload", {"reload.trigger": "watch"})
+    assert (event["reload.outcome"], event["generation"]) == ("ok", 2)
+    pair.key.write_text("half a renewal")
+    event = running.wait_for("config.reload", {"reload.trigger": "watch"}, count=2)
+    assert (event["reload.outcome"], event["generation"]) == ("refused", 2)
+    certificates.issue(pair.chain.parent, "a.test")
+    event = running.wait_for("config.reload", {"reload.trigger": "watch"}, count=3)
+    assert (event["reload.outcome"], event["generation"]) == ("ok", 3)
+
+
+def test_the_watch_can_be_switched_by_a_reload(daemon: Make, certificates: Any, pair: Any) -> None:
+    running = daemon().start()
+    running.config_file.write_text(yaml.safe_dump({**running.config, "reload": {"watch": True}}))
+    ask("POST", "/reload", running.config["admin"]["socket"])
+    certificates.issue(pair.chain.parent, "a.test")
+    running.wait_for("config.reload", {"reload.trigger": "watch"})
+
+
+def test_an_expired_certificate_serves_at_the_start_and_is_said(daemon: Make, certificates: Any, pair: Any) -> None:
+    past = datetime.now(UTC) - timedelta(days=2)
+    certificates.issue(pair.chain.parent, "a.test", not_after=past)
+    running = daemon().start()
+    event = running.wait_for("certificate.expiring")
+    assert event["certificate.days_left"] == pytest.approx(-2, abs=0.1)
+    assert (event["host"], event["certificate.file"]) == ("a.test", str(pair.chain))
+    warning = running.wait_for("certificate.warning")
+    assert "expired on" in warning["error.message"]
+    assert warning["certificate.file"] == str(pair.chain)
+    status = ask("GET", "/status", running.config["admin"]["socket"])[1]
+    assert any("expired on" in text for text in status["warnings"])
+    running.config_file.write_text(running.config_file.read_text().replace("drain: 5s", "drain: 6s"))
+    assert ask("POST", "/reload", running.config["admin"]["socket"])[1]["outcome"] == "ok", "it is served already"
+    assert len(running.all("certificate.expiring")) == 1, "each threshold once"
+
+
+def test_reloads_and_certificates_are_metrics(daemon: Make, certificates: Any, pair: Any) -> None:
+    running = daemon().start()
+    before = metrics(running)
+    assert "terminator_config_generation 1.0" in before
+    assert "terminator_config_last_reload_successful 1.0" in before
+    assert 'terminator_certificate_drift{host="a.test"} 0.0' in before
+    serials = [line for line in before if line.startswith("terminator_certificate_not_after_timestamp_seconds")]
+    assert len(serials) == 1
+    certificates.issue(pair.chain.parent, "a.test")
+    ask("POST", "/reload", running.config["admin"]["socket"])
+    running.config_file.write_text("")
+    ask("POST", "/reload", running.config["admin"]["socket"])
+    after = metrics(running)
+    assert "terminator_config_generation 2.0" in after
+    assert "terminator_config_last_reload_successful 0.0" in after
+    assert 'terminator_config_reloads_total{outcome="ok"} 1.0' in after
+    assert 'terminator_config_reloads_total{outcome="refused"} 1.0' in after
+    renewed = [line for line in after if line.startswith("terminator_certificate_not_after_timestamp_seconds")]
+    assert len(renewed) == 1
+    assert renewed != serials, "the old serial is gone"
+
+
+def resumes(running: Daemon, context: ssl.SSLContext, session: ssl.SSLSession) -> bool:
+    plain = running.connect_plain().sock
+    with context.wrap_socket(plain, server_hostname="a.test", session=session) as again:
+        return bool(again.session_reused)
+
+
+def session_of(running: Daemon, context: ssl.SSLContext) -> ssl.SSLSession:
+    with running.connect(context=context) as client:
+        client.request()
+        client.receive_response()
+        session = client.sock.session  # type: ignore[union-attr]
+    assert session is not None
+    return session
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_changed_ticket_secret_reaches_every_worker(
+    daemon: Make, certificates: Any, folder: Path, version: ssl.TLSVersion
+) -> None:
+    secret = folder / "secret"
+    secret.write_text("s" * 40)
+    running = daemon(tls={"ticket_secret_file": str(secret)}).start()
+    context = certificates.client_context()
+    context.minimum_version = context.maximum_version = version
+    session = session_of(running, context)
+    assert [resumes(running, context, session) for _ in range(8)] == [True] * 8
+    secret.write_text("t" * 40)
+    assert ask("POST", "/reload", running.config["admin"]["socket"])[1]["outcome"] == "ok"
+    eventually(lambda: not any(resumes(running, context, session) for _ in range(8)))
+    session = session_of(running, context)
+    assert [resumes(running, context, session) for _ in range(8)] == [True] * 8
+
+
+def test_two_machines_with_one_secret_resume_each_other_s_tickets(
+    daemon: Make, certificates: Any, folder: Path
+) -> None:
+    secret = folder / "secret"
+    secret.write_text("s" * 40)
+    context = certificates.client_context()
+    first, second = (daemon(tls={"ticket_secret_file": str(secret)}).start() for _ in range(2))
+    assert resumes(second, context, session_of(first, context))
+
+
+def test_a_replaced_worker_takes_the_tickets_of_the_others(daemon: Make, certificates: Any) -> None:
+    running = daemon(workers=1).start()
+    context = certificates.client_context()
+    session = session_of(running, context)
+    os.kill(running.workers()[0], signal.SIGKILL)
+    running.wait_for("server.worker_started", count=2)
+    assert resumes(running, context, session)
