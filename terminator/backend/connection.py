@@ -77,6 +77,10 @@ class BackendConnection:
 
     # ------------------------------------------------------------------------------------------------- the request
 
+    def announce(self, preamble: bytes) -> None:
+        """Queues what goes before the first request: a PROXY header. It leaves with the request's head."""
+        self._outgoing.append(preamble)
+
     def begin(self, method: str, target: str, fields: Fields, framing: Framing, *, upgrading: bool) -> None:
         """Queues the request's head; it leaves with the first body bytes or with `flush`.
 
@@ -142,7 +146,7 @@ class BackendConnection:
             return head
         self._head = head
         if head.framing is Framing.UNTIL_CLOSE:
-            self._body = IncomingBody(self._read_by_h11(raw, head))
+            self._body = IncomingBody(self._read_by_h11(raw, head), chunked=False)
         elif head.framing is Framing.CHUNKED:
             self._body = express.chunked()
         else:

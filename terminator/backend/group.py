@@ -14,15 +14,17 @@ from dataclasses import dataclass, field
 import trio
 
 from terminator.backend.connection import BackendConnection
+from terminator.backend.load import SharedLoad
+from terminator.backend.private import PrivateConnections
 from terminator.backend.server import Server
 from terminator.config import model
+from terminator.config.values import TcpAddress
 from terminator.errors import (
     BackendClosed,
     BackendError,
     BackendInvalid,
     BackendTimeout,
     BackendTruncated,
-    ClientError,
     ConnectFailed,
     ConnectTimeout,
     NoServer,
@@ -31,9 +33,10 @@ from terminator.errors import (
     TerminatorError,
 )
 from terminator.routing.balance import Policy, Refusal, pick, policy_named
-from terminator.routing.health import Failure, HealthRules, Transition, is_last_up
+from terminator.routing.health import Command, Failure, HealthRules, Transition, is_last_up
 from terminator.routing.retries import Budget
 from terminator.telemetry.events import BackendState, BackendUnavailable, Event
+from terminator.transport.connect import RememberingResolver, is_own_fault
 
 _KINDS: tuple[tuple[type[BackendError], Failure], ...] = (
     (ConnectFailed, "connect"),
@@ -43,6 +46,9 @@ _KINDS: tuple[tuple[type[BackendError], Failure], ...] = (
     (BackendTruncated, "closed"),
     (BackendInvalid, "invalid"),
 )
+_BY_LOAD = {"least_connections", "random_two"}
+LOOK_SECONDS = 0.002
+"""How old the other workers' loads may be: looking at them costs some µs, so not for every request of a busy worker."""
 _BAD_STATUSES = {500, 502, 503, 504}
 
 
@@ -63,6 +69,10 @@ class Member:
     @property
     def in_flight(self) -> int:
         return self.server.in_flight
+
+    @property
+    def load(self) -> int:
+        return self.server.in_flight + self.server.elsewhere
 
     @property
     def commanded(self) -> bool:
@@ -95,16 +105,19 @@ class Lease:
     reused: bool
     queue_seconds: float
     connect_seconds: float
+    private: PrivateConnections | None = None
 
     def release(self, failure: TerminatorError | None, status: int | None) -> None:
         """Gives the connection back and tells what became of the attempt: `failure` if it ended badly, else the
         `status` of its response; neither when it was cut short for reasons of our own."""
         now = trio.current_time()
         self.group.ended(self.server, now, failure, status, reused=self.reused)
-        if failure is None and self.connection.reusable and self.group.keeps_connections:
-            self.server.keep(self.connection, now, self.group.backend.keepalive.idle_connections)
-        else:
+        if failure is not None or not self.connection.reusable:
             self.connection.close()
+        elif self.private is not None:
+            self.private.keep(self.server, self.connection, now)
+        else:
+            self.server.keep(self.connection, now, self.group.backend.keepalive.idle_connections)
 
 
 class BackendGroup:
@@ -113,8 +126,11 @@ class BackendGroup:
     def __init__(self, name: str, backend: model.Backend, fleet: Fleet) -> None:
         self.name = name
         self.backend = backend
-        self.keeps_connections = backend.proxy_protocol is None
+        self.announces_clients = backend.proxy_protocol is not None
+        """Connections begin with a PROXY header: `lease` is to be given the client's private ones."""
         self._fleet = fleet
+        self._shared = fleet.shared if backend.balance in _BY_LOAD else None
+        self._looked_at = float("-inf")
         self._standing = fleet.standing(name, backend)
         self._members = [Member(fleet.server(name, each), each) for each in backend.servers]
 
@@ -150,26 +166,26 @@ class BackendGroup:
         hash_key: bytes,
         connect_seconds: float,
         fresh: bool,
-        preamble: bytes = b"",
+        private: PrivateConnections | None = None,
     ) -> Lease:
         """A connection to the server chosen for one attempt.
 
         tried:    keys of servers that earlier attempts of this request went to; they are not chosen again
         fresh:    not a kept connection: the last attempt found one dead
-        preamble: sent first on a new connection (the PROXY header)
+        private:  the client's own connections, where they are not shared among clients
 
         Raises `NoServer`, `QueueFull`, `QueueTimeout`, `ConnectFailed`, `ConnectTimeout`: nothing has been sent then.
         """
         began_at = trio.current_time()
         server = await self._server(set(tried), hash_key)
         chosen_at = trio.current_time()
-        server.in_flight += 1
+        server.count(1)
         server.health.chosen(chosen_at)
         try:
-            connection = None if fresh else server.take_idle(chosen_at, self.backend.keepalive.idle_timeout)
+            connection = None if fresh else self._kept(server, chosen_at, private)
             reused = connection is not None
             if connection is None:
-                connection = await self._connect(server, connect_seconds, preamble)
+                connection = await self._connect(server, connect_seconds, private)
         except BackendError as error:
             self.ended(server, trio.current_time(), error, None, reused=False)
             raise
@@ -177,7 +193,13 @@ class BackendGroup:
             self.ended(server, trio.current_time(), None, None, reused=False)
             raise
         connect_time = 0.0 if reused else trio.current_time() - chosen_at
-        return Lease(self, server, connection, reused, chosen_at - began_at, connect_time)
+        return Lease(self, server, connection, reused, chosen_at - began_at, connect_time, private)
+
+    def _kept(self, server: Server, now: float, private: PrivateConnections | None) -> BackendConnection | None:
+        idle_seconds = self.backend.keepalive.idle_timeout
+        if private is not None:
+            return private.take_idle(server, now, idle_seconds)
+        return server.take_idle(now, idle_seconds)
 
     async def _server(self, tried: set[str], hash_key: bytes) -> Server:
         waiting = self._standing.waiting
@@ -194,24 +216,32 @@ class BackendGroup:
                 raise QueueTimeout(f"no server of {self.name} came free within {queue.timeout:g} s")
         if isinstance(chosen, Refusal):
             if not tried:
-                self._say_unavailable()
+                self._say_unavailable("requests are answered 503")
             raise NoServer(f"no server of {self.name} is available")
-        self._standing.unavailable_said = False
+        if chosen.server.health.state == "up":
+            self._standing.unavailable_said = False
+        elif not chosen.available:
+            self._say_unavailable("fail_open: requests go to servers that are down")
         return chosen.server
 
     def _pick(self, tried: set[str], hash_key: bytes) -> Member | Refusal:
         now = trio.current_time()
         for member in self._members:
             member.refresh(now)
+        if self._shared is not None and now - self._looked_at > LOOK_SECONDS:
+            self._looked_at = now
+            self._shared.search(now)
+            for member in self._members:
+                member.server.elsewhere = self._shared.elsewhere(self.name, member.key)
         return pick(
             self._standing.policy, self._members, tried=tried, fail_open=self.backend.fail_open, hash_key=hash_key
         )
 
-    async def _connect(self, server: Server, seconds: float, preamble: bytes) -> BackendConnection:
+    async def _connect(self, server: Server, seconds: float, private: PrivateConnections | None) -> BackendConnection:
         with trio.move_on_after(seconds):
             connection = await server.connect()
-            if preamble:
-                await connection.stream.send(preamble)
+            if private is not None:
+                connection.announce(private.preamble)
             return connection
         raise ConnectTimeout(f"{server.key}: no connection within {seconds:g} s")
 
@@ -221,29 +251,35 @@ class BackendGroup:
         self, server: Server, now: float, failure: TerminatorError | None, status: int | None, *, reused: bool
     ) -> None:
         """An attempt on `server` is over; wakes whoever waits for room."""
-        server.in_flight -= 1
+        server.count(-1)
         self._standing.waiting.unpark()
-        self._moved(server, self._judge(server, now, failure, status, reused))
+        self.moved(server, self._judge(server, now, failure, status, reused))
+
+    def may_choose_anew(self) -> None:
+        """Wakes all requests that wait for a server: others have become available, or limits have changed."""
+        self._standing.waiting.unpark_all()
 
     def _judge(
         self, server: Server, now: float, failure: TerminatorError | None, status: int | None, reused: bool
     ) -> Transition | None:
         health = server.health
         last = is_last_up(health, (member.server.health for member in self._members))
-        if isinstance(failure, BackendError):
+        if isinstance(failure, BackendError) and not is_own_fault(failure):
             if reused and isinstance(failure, BackendClosed):
                 health.abandoned()  # the ordinary race on a kept connection (RFC 9112 §9.3.1): nobody's failure
                 return None
             return health.record_failure(now, _kind(failure), last=last)
-        if isinstance(failure, ClientError) or status is None:
+        if failure is not None or status is None:
             health.abandoned()
             return None
         if status in _BAD_STATUSES:
             return health.record_failure(now, "status", last=last)
         return health.record_success(now)
 
-    def _moved(self, server: Server, transition: Transition | None) -> None:
+    def moved(self, server: Server, transition: Transition | None) -> None:
+        """Tells of a change of state that the requests of this worker have brought about."""
         if transition is not None:
+            server.reason = transition.reason
             self._fleet.emit(
                 BackendState(
                     backend=self.name,
@@ -254,10 +290,10 @@ class BackendGroup:
                 )
             )
 
-    def _say_unavailable(self) -> None:
+    def _say_unavailable(self, consequence: str) -> None:
         if not self._standing.unavailable_said:
             self._standing.unavailable_said = True
-            self._fleet.emit(BackendUnavailable(backend=self.name, consequence="requests are answered 503"))
+            self._fleet.emit(BackendUnavailable(backend=self.name, consequence=consequence))
 
     def status(self, now: float) -> list[dict[str, object]]:
         """One row per server, for `terminator status`."""
@@ -266,6 +302,7 @@ class BackendGroup:
                 "backend": self.name,
                 "server": member.key,
                 "state": member.server.health.state,
+                "reason": member.server.reason or None,
                 "weight": member.configured_weight,
                 "backup": member.backup,
                 "in_flight": member.in_flight,
@@ -279,11 +316,27 @@ def _kind(failure: BackendError) -> Failure:
     return next((kind for error, kind in _KINDS if isinstance(failure, error)), "invalid")
 
 
-class Fleet:
-    """All that one worker has learnt about backend servers. `emit` takes events; set it before the first lease."""
+@dataclass(slots=True)
+class Heard:
+    """What was said about a server elsewhere; kept as it may come before the generation that knows the server."""
 
-    def __init__(self, emit: Callable[[Event], None] = lambda _: None) -> None:
+    checked: bool | None = None
+    command: Command = "up"
+    reason: str = ""
+
+
+class Fleet:
+    """All that one worker has learnt about backend servers. `emit` takes events; set it before the first lease.
+
+    shared: how the other workers' loads are known; None when there are no others
+    """
+
+    def __init__(self, emit: Callable[[Event], None] = lambda _: None, shared: SharedLoad | None = None) -> None:
         self.emit = emit
+        self.shared = shared
+        self.resolver = RememberingResolver(30.0)
+        """For `trio.socket.set_custom_hostname_resolver`: answers live as long as each backend's `resolve` says."""
+        self._heard: dict[tuple[str, str], Heard] = {}
         self._servers: dict[tuple[str, str], Server] = {}
         self._standings: dict[str, Standing] = {}
         self._groups: Mapping[str, BackendGroup] = {}
@@ -296,9 +349,14 @@ class Fleet:
         """These groups are in force now: their rules apply, servers that are in none of them lose their idle
         connections. Requests under way on them finish."""
         self._groups = groups
+        now = trio.current_time()
         named = {(name, member.key) for name, group in groups.items() for member in group.members}
         for key in self._servers.keys() - named:
-            self._servers.pop(key).close()
+            left = self._servers.pop(key)
+            left.gauge = None
+            left.close()
+        for key in self._heard.keys() - named:
+            del self._heard[key]
         for name in self._standings.keys() - groups.keys():
             del self._standings[name]
         for name, group in groups.items():
@@ -306,8 +364,68 @@ class Fleet:
             standing.budget.share = group.backend.retries.budget
             rules = group.rules()
             for member in group.members:
-                self._servers[name, member.key] = member.server
-                member.server.health.rules = rules
+                server = member.server
+                self._servers[name, member.key] = server
+                server.health.rules = rules
+                if self.shared is not None:
+                    server.gauge = self.shared.gauge(name, member.key)
+                self._remind(server, self._heard.get((name, member.key)), group, now)
+            group.may_choose_anew()
+        self.resolver.lifetimes = _lifetimes(groups)
+
+    @staticmethod
+    def _remind(server: Server, heard: Heard | None, group: BackendGroup, now: float) -> None:
+        """Lets a server have what was heard of it, which it has not got if it is new in this generation."""
+        if group.backend.health_check is None:
+            server.health.adopt(now, None, "no longer checked")
+            if heard is not None:
+                heard.checked = None
+        if heard is None:
+            return
+        if heard.checked is not None:
+            server.health.adopt(now, heard.checked, heard.reason)
+        if heard.command != (server.health.command or "up"):
+            server.health.obey(now, heard.command)
+
+    # ----------------------------------------------------------------------------------- health checks and commands
+
+    def probed(self, backend: str, key: str, ok: bool, reason: str) -> bool:
+        """A check by this process ended. True when that settles or changes what is thought of the server: the others
+        are then to be told, who `hear`."""
+        server = self._servers.get((backend, key))
+        if server is None:
+            return False
+        before = server.health.checked
+        transition = server.health.probe(trio.current_time(), ok, reason)
+        if server.health.checked is before:
+            return False
+        if transition is not None:
+            server.reason = reason
+        self._note(backend, key).checked = ok
+        self._groups[backend].may_choose_anew()
+        return True
+
+    def hear(self, backend: str, key: str, ok: bool, reason: str) -> None:
+        """Takes over what the checks of another process found. Who found it has told of it."""
+        heard = self._note(backend, key)
+        heard.checked, heard.reason = ok, reason
+        server = self._servers.get((backend, key))
+        if server is not None and self._groups[backend].backend.health_check is not None:
+            if server.health.adopt(trio.current_time(), ok, reason) is not None:
+                server.reason = reason
+            self._groups[backend].may_choose_anew()
+
+    def obey(self, backend: str, key: str, command: Command) -> None:
+        """Carries out an operator's command. Who gave it on has told of it."""
+        self._note(backend, key).command = command
+        server = self._servers.get((backend, key))
+        if server is not None:
+            if server.health.obey(trio.current_time(), command) is not None:
+                server.reason = f"command {command}"
+            self._groups[backend].may_choose_anew()
+
+    def _note(self, backend: str, key: str) -> Heard:
+        return self._heard.setdefault((backend, key), Heard())
 
     def server(self, backend: str, configured: model.Server) -> Server:
         """The server learnt under this backend and address, or a new one; `adopt` makes it known."""
@@ -333,3 +451,14 @@ class Fleet:
     def close(self) -> None:
         for server in self._servers.values():
             server.close()
+
+
+def _lifetimes(groups: Mapping[str, BackendGroup]) -> dict[tuple[str, int], float]:
+    """How long the answers for host names are to be used; for a name in two backends the shorter time."""
+    found: dict[tuple[str, int], float] = {}
+    for group in groups.values():
+        for configured in group.backend.servers:
+            if isinstance(configured.address, TcpAddress):
+                name = (configured.address.host.lower(), configured.address.port)
+                found[name] = min(group.backend.resolve, found.get(name, group.backend.resolve))
+    return found

@@ -10,6 +10,7 @@ from collections import deque
 from terminator.backend.connection import BackendConnection
 from terminator.config.values import Address
 from terminator.routing.health import Health
+from terminator.telemetry.board import Gauge
 from terminator.transport.connect import connect
 
 
@@ -21,9 +22,21 @@ class Server:
         self.address = address
         self.key = str(address)
         self.health = Health()
+        self.reason = ""
+        """Why its state changed last."""
         self.in_flight = 0
         """Requests of this worker that are with the server now."""
+        self.elsewhere = 0
+        """Those of the other workers, when last looked at."""
+        self.gauge: Gauge | None = None
+        """Where the other workers see `in_flight`."""
         self._idle: deque[BackendConnection] = deque()
+
+    def count(self, requests: int) -> None:
+        """Adds to the requests in flight."""
+        self.in_flight += requests
+        if self.gauge is not None:
+            self.gauge.set(self.in_flight)
 
     def take_idle(self, now: float, idle_seconds: float) -> BackendConnection | None:
         """A kept connection that is alive, the one used last; None if there is none."""

@@ -62,6 +62,8 @@ async def _serve_client(traffic: Traffic, client: Client) -> None:
     finally:
         traffic.departures.forget(stream.sock)
         stream.close()
+        if client.private is not None:
+            client.private.close()
 
 
 class _Arrival:
@@ -111,7 +113,8 @@ class _Arrival:
         self._trusted = True
         self._proxy_address = self._origin.address
         if not header.local and header.source is not None:
-            self._origin = Origin(*header.source, server_port=(header.destination or ("", 0))[1])
+            server_address, server_port = header.destination or ("", 0)
+            self._origin = Origin(*header.source, server_port=server_port, server_address=server_address)
 
     def _choose(self, hello: ClientHello) -> Choice | Refusal | Passthrough:
         generation, origin = self._generation, self._origin

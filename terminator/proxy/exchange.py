@@ -167,6 +167,7 @@ class Exchange:
                     hash_key=self._hash_key(group.backend.hash_key),
                     connect_seconds=self._generation.config.timeouts.backend_connect,
                     fresh=fresh,
+                    private=client.private_connections() if group.announces_clients else None,
                 )
                 tried.add(lease.server.key)
                 self._relay = relay = Relay(

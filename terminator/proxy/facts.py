@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from terminator.backend.private import PrivateConnections
 from terminator.config import model
 from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.deadline import Deadline
 from terminator.tls.handshake_facts import HandshakeFacts
 from terminator.wire.client_side import ClientCertificate, ClientSide, plain_address
+from terminator.wire.proxy_header import TlsFacts, encode_v2
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -25,6 +28,8 @@ class Origin:
     port: int
     server_port: int
     """The port the client connected to."""
+    server_address: str = ""
+    """The address it connected to, "" for a unix socket."""
 
     def within(self, networks: Sequence[IpNetwork]) -> bool:
         """Whether the peer is in one of these networks. A unix socket is: only who may open its file gets there."""
@@ -39,10 +44,10 @@ def origin_of(sock: socket.socket, peer: object) -> Origin:
     if not isinstance(peer, tuple) or sock.family == socket.AF_UNIX:
         return Origin("", 0, 443)
     try:
-        server_port = sock.getsockname()[1]
+        server_address, server_port = sock.getsockname()[:2]
     except OSError:
-        server_port = 443  # reset already; the next read will say so
-    return Origin(plain_address(peer[0]), peer[1], server_port)
+        server_address, server_port = "", 443  # reset already; the next read will say so
+    return Origin(plain_address(peer[0]), peer[1], server_port, plain_address(server_address) if server_address else "")
 
 
 @dataclass(slots=True, eq=False)
@@ -71,3 +76,44 @@ class Client:
     """Of the exchange under way, so that a departure can end it."""
     gone: bool = False
     """Its end has been seen."""
+    private: PrivateConnections | None = None
+    """Its own connections to backends that are told of each client (`proxy_protocol`); made when first needed."""
+
+    def private_connections(self) -> PrivateConnections:
+        if self.private is None:
+            self.private = PrivateConnections(self._proxy_header())
+        return self.private
+
+    def _proxy_header(self) -> bytes:
+        """What a backend is told of this connection (PROXY protocol §2.2). From a unix socket there are no addresses
+        to tell, so it is LOCAL then."""
+        origin, certificate = self.origin, self.certificate
+        known = bool(origin.address and origin.server_address)
+        return encode_v2(
+            (origin.address, origin.port) if known else None,
+            (origin.server_address, origin.server_port) if known else None,
+            authority=self.server_name,
+            unique_id=self.id.encode(),
+            tls=TlsFacts(
+                version=_OPENSSL_VERSIONS.get(self.tls_version, self.tls_version),
+                cipher=self.tls_cipher,
+                client_certificate=certificate is not None,
+                client_verified=certificate is not None,
+                client_cn=common_name(certificate.subject) if certificate is not None else None,
+                alpn=self.facts.alpn.encode() if self.facts.alpn else None,
+            ),
+        )
+
+
+_OPENSSL_VERSIONS = {"1.2": "TLSv1.2", "1.3": "TLSv1.3", "1.1": "TLSv1.1", "1.0": "TLSv1"}
+
+
+def common_name(subject: str) -> str | None:
+    """The CN of a name in RFC 4514 text; None when it has none."""
+    for part in re.split(r"(?<!\\)[,+]", subject):
+        kind, _, value = part.strip().partition("=")
+        if kind.upper() == "CN":
+            return re.sub(
+                r"\\([0-9A-Fa-f]{2})|\\(.)", lambda m: bytes.fromhex(m[1]).decode("latin-1") if m[1] else m[2], value
+            )
+    return None

@@ -45,7 +45,13 @@ class Candidate(Protocol):
         """0 = no limit."""
 
     @property
-    def in_flight(self) -> int: ...
+    def in_flight(self) -> int:
+        """Requests of this process that are with it; what `max_connections` and the bound of consistent_hash count."""
+
+    @property
+    def load(self) -> int:
+        """Requests of all processes that are with it, as far as is known."""
+
     @property
     def available(self) -> bool: ...
     @property
@@ -182,4 +188,4 @@ def draw(hash_key: bytes, server: str, weight: float) -> float:
 
 
 def _load(one: Candidate) -> float:
-    return one.in_flight / one.weight
+    return one.load / one.weight

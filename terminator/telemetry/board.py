@@ -55,7 +55,7 @@ class Board:
         self._slots = slots
         noreserve = getattr(mmap, "MAP_NORESERVE", 0x4000)
         self._memory = mmap.mmap(-1, rows * self._row_bytes, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | noreserve)
-        self._readers = [Row(*self._parts(row)) for row in range(rows)]
+        self.readers = tuple(Row(*self._parts(row)) for row in range(rows))
 
     def writer(self, row: int) -> Writer:
         """The only writer of this row; ask once per process, after the fork."""
@@ -69,7 +69,7 @@ class Board:
         """All series of all rows, or `only` those of some families, merged: name → label values → value. Families
         without any value are left out."""
         merged: Snapshot = {}
-        for row in self._readers:
+        for row in self.readers:
             for family, labels, slot in row.series():
                 if only is not None and family.name not in only:
                     continue
@@ -246,8 +246,9 @@ class Row:
         self._seen: list[tuple[Family, Labels, int]] = []
         self._read_bytes = 0
 
-    def series(self) -> Iterator[tuple[Family, Labels, int]]:
-        """Family, label values and first slot of all series so far. The directory only grows: read once, kept."""
+    def series(self, start: int = 0) -> Iterator[tuple[Family, Labels, int]]:
+        """Family, label values and first slot of all series so far, without the first `start` of them. The directory
+        only grows: read once, kept."""
         used = self._header[0]
         while self._read_bytes < used:
             start = self._read_bytes + _RECORD.size
@@ -258,7 +259,7 @@ class Row:
                 break  # seen before its bytes were: on the next call
             self._seen.append((FAMILIES[name], tuple(labels), slot))
             self._read_bytes = start + length
-        yield from self._seen
+        yield from self._seen[start:] if start else self._seen
 
     def add(self, family: Family, labels: Labels, *, reserve: bool) -> int | None:
         """A first slot for a new series, None when there is no room. `reserve` leaves what `other` may need."""

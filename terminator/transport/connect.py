@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import os
 import socket
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,11 @@ import trio
 
 from terminator.config.values import Address, TcpAddress, UnixAddress
 from terminator.errors import ConnectFailed
+
+PATIENCE_SECONDS = 2.0
+"""How long a connection waits for a name to be resolved anew while its last answer is known."""
+
+_OWN_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 
 
 async def connect(address: Address) -> socket.socket:
@@ -29,6 +35,12 @@ async def connect(address: Address) -> socket.socket:
         return await _connect_name(address)
     except OSError as error:
         raise ConnectFailed(f"{address}: {_words(error)}") from error
+
+
+def is_own_fault(error: BaseException) -> bool:
+    """Whether a connection failed for want of our own descriptors, ports or memory: no server is to blame for that."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _OWN_FAULTS
 
 
 async def _connect(family: socket.AddressFamily, target: Any) -> socket.socket:
@@ -75,14 +87,18 @@ def _words(error: OSError) -> str:
 
 
 class RememberingResolver(trio.abc.HostnameResolver):
-    """Resolves names in trio's thread pool and remembers each answer for `seconds`.
+    """Resolves names in trio's thread pool and remembers each answer.
 
-    Failures are not remembered. When a name no longer resolves, its last answer is used on: a resolver that is down
-    should not take the service with it.
+    Failures are not remembered. When a name no longer resolves, or not within `PATIENCE_SECONDS`, its last answer is
+    used on: a resolver that is down should not take the service with it. While one connection asks anew, the others
+    use the last answer.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        """How long an answer is used for names that `lifetimes` does not tell of."""
+        self.lifetimes: Mapping[tuple[str, int], float] = {}
+        """Seconds for (lower-case host, port)."""
         self._answers: dict[tuple[Any, ...], tuple[float, list[Any]]] = {}
 
     async def getaddrinfo(
@@ -96,18 +112,24 @@ class RememberingResolver(trio.abc.HostnameResolver):
     ) -> Any:
         question = (host, port, family, type, proto, flags)
         known = self._answers.get(question)
-        if known is not None and trio.current_time() - known[0] < self.seconds:
-            return known[1]
-        try:
-            answer = await trio.to_thread.run_sync(
-                socket.getaddrinfo, host, port, family, type, proto, flags, abandon_on_cancel=True
-            )
-        except OSError:
-            if known is None:
-                raise
-            answer = known[1]
-        self._answers[question] = (trio.current_time(), answer)
+        if known is None:
+            answer = await trio.to_thread.run_sync(socket.getaddrinfo, *question, abandon_on_cancel=True)
+            self._answers[question] = (trio.current_time(), answer)
+            return answer
+        asked_at, answer = known
+        if trio.current_time() - asked_at >= self._lifetime(host, port):
+            self._answers[question] = (trio.current_time(), answer)
+            with trio.move_on_after(PATIENCE_SECONDS):
+                try:
+                    answer = await trio.to_thread.run_sync(socket.getaddrinfo, *question, abandon_on_cancel=True)
+                except OSError:
+                    return answer
+                self._answers[question] = (trio.current_time(), answer)
         return answer
+
+    def _lifetime(self, host: bytes | None, port: bytes | str | int | None) -> float:
+        name = (host or b"").decode("latin-1").lower()
+        return self.lifetimes.get((name, port), self.seconds) if isinstance(port, int) else self.seconds
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
         return await trio.to_thread.run_sync(socket.getnameinfo, sockaddr, flags, abandon_on_cancel=True)

@@ -36,6 +36,11 @@ class Server:
     in_flight: int = 0
     available: bool = True
     commanded: bool = False
+    elsewhere: int = 0
+
+    @property
+    def load(self) -> int:
+        return self.in_flight + self.elsewhere
 
 
 def servers(**weights: float) -> list[Server]:
