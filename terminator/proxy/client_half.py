@@ -237,7 +237,7 @@ def _read_by_h11(raw: bytes, head: RequestHead) -> Body:
         raise BadRequest(f"the head is refused: {error}") from error
     if not isinstance(event, h11.Request) or event.method != head.method.encode():
         raise BadRequest("the head can be read in two ways")
-    body = IncomingBody(http)
+    body = IncomingBody(http, chunked=head.framing is Framing.CHUNKED)
     if head.framing is Framing.NONE:
         body.piece()  # its end, at once
     return body

@@ -1,5 +1,7 @@
 """The body of a message as it comes in: h11 finds its end, tiny chunks become one piece, trailers stay for the end.
 
+The framing of a chunked body passes `wire.chunk_gate` as well, which is stricter than h11.
+
 This reader takes every framing there is. `wire.express` has another for the plain cases, with the same calls and the
 same answers; `Body` is what both promise.
 """
@@ -9,6 +11,9 @@ from __future__ import annotations
 from typing import Protocol
 
 import h11
+
+from terminator.wire.chunk_gate import ChunkGate
+from terminator.wire.framing import Malformed
 
 PIECE_BYTES = 65536
 """Small pieces are joined up to about this size: one send for all of them."""
@@ -46,12 +51,14 @@ class Body(Protocol):
 
 
 class IncomingBody:
-    """Reads the body of the message whose head `http` has just understood."""
+    """Reads the body of the message whose head `http` has just understood; `chunked` says how it is framed."""
 
-    __slots__ = ("_http", "crowded", "ended", "size", "trailers")
+    __slots__ = ("_fault", "_gate", "_http", "crowded", "ended", "size", "trailers")
 
-    def __init__(self, http: h11.Connection) -> None:
+    def __init__(self, http: h11.Connection, *, chunked: bool = False) -> None:
         self._http = http
+        self._gate = ChunkGate() if chunked else None
+        self._fault: Malformed | None = None
         self.ended = False
         self.trailers: list[tuple[bytes, bytes]] = []
         self.size = 0
@@ -63,14 +70,21 @@ class IncomingBody:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_LINE_BYTES)
         http.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         http.next_event()
-        return cls(http)
+        return cls(http, chunked=True)
 
     def feed(self, data: bytes) -> None:
+        if self._gate is not None and self._fault is None:
+            try:
+                self._gate.look(data)
+            except Malformed as error:
+                self._fault = error
         self._http.receive_data(data)
 
     def piece(self) -> bytes | None:
         if self.ended:
             return b""
+        if self._fault is not None:
+            raise BodyFault(str(self._fault)) from self._fault
         joined: list[bytes] = []
         size = 0
         try:

@@ -57,7 +57,7 @@ def by_h11(head: bytes) -> IncomingBody:
     http = h11.Connection(h11.SERVER, max_incomplete_event_size=65536)
     http.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\n")
     http.next_event()
-    return IncomingBody(http)
+    return IncomingBody(http, chunked=head == b"Transfer-Encoding: chunked")
 
 
 def assert_alike(stream: bytes, cuts: list[int]) -> None:
