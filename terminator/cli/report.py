@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--window",
         metavar="FROM..TO",
-        help="only this span: 2026-11-21T09:00..10:00, 2026-11-20.., -1h.. (UTC unless an offset is written)",
+        help="only this span: 2026-11-21T09:00..10:00, 2026-11-20.., now-1h.. (UTC unless an offset is written)",
     )
     parser.add_argument(
         "--compare",

@@ -63,8 +63,8 @@ class Sketch:
         ordered = iter(sorted(self.buckets.items()))
         bucket = ZERO
         for share in wanted:
-            rank = min(max(share * self.count, 1e-9), self.count)
-            while seen < rank - 1e-9:
+            rank = min(max(ceil(share * self.count - 1e-9), 1), self.count)
+            while seen < rank - 1e-6:
                 bucket, count = next(ordered)
                 seen += count
             found.append(min(value_of(bucket), self.largest))

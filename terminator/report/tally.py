@@ -216,7 +216,8 @@ class Tally:
             self._joined[event["conn.id"]] = ja4
         if self.offers is not None:
             offer.established += 1
-            if (key_type := get("certificate.key")) is not None:
+            key_type, known = get("certificate.key"), str(host) in self.key_types
+            if key_type is not None and (known or len(self.key_types) < MAX_ROUTES):
                 self.key_types.setdefault(str(host), set()).add(key_type)
         if (exchange := get("tls.group")) is not None:
             self.negotiated[exchange] += 1
@@ -319,7 +320,7 @@ class Tally:
 _PHASE_FIELDS = tuple((phase, f"timing.{phase}_ms") for phase in PHASES)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def network_of(address: str) -> str:
     """The /24 or /48 of a client address; what is no address stays as it is."""
     try:

@@ -24,10 +24,10 @@ class Window:
 
 def parse_window(text: str, now: datetime) -> Window:
     """`FROM..TO`, FROM included, TO not; either may be left out. Each is a date, a date with time (UTC unless it names
-    another offset), or `-1h` before `now`; TO may be a time alone, of FROM's day. ValueError says what is wrong."""
+    another offset), or `now-1h`; TO may be a time alone, of FROM's day. ValueError says what is wrong."""
     begin_text, dots, end_text = text.partition("..")
     if not dots:
-        raise ValueError(f"{text}: a window is written FROM..TO, for example 2026-11-21T09:00..10:00 or -1h..")
+        raise ValueError(f"{text}: a window is written FROM..TO, for example 2026-11-21T09:00..10:00 or now-1h..")
     begin = _moment(begin_text, now, None) if begin_text else None
     end = _moment(end_text, now, begin) if end_text else None
     if begin is not None and end is not None and end <= begin:
@@ -38,12 +38,12 @@ def parse_window(text: str, now: datetime) -> Window:
 
 
 def _moment(text: str, now: datetime, day: datetime | None) -> datetime:
-    if text.startswith("-"):
-        return now - timedelta(seconds=parse_duration(text[1:]))
+    if text.startswith("now-"):
+        return now - timedelta(seconds=parse_duration(text.removeprefix("now-")))
     try:
         if day is not None and ":" in text and "-" not in text and "T" not in text:
             return datetime.combine(day.date(), time.fromisoformat(text), UTC)
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text}: not a time; write 2026-11-21, 2026-11-21T09:30, or -1h") from None
+        raise ValueError(f"{text}: not a time; write 2026-11-21, 2026-11-21T09:30, or now-1h") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

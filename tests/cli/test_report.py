@@ -1,0 +1,196 @@
+"""The command report, on files, windows and standard input."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
+
+from synthetic import OLD, clock, day, handshake, write
+
+from terminator.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = main(["report", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Callable[..., Path]:
+    return lambda events, name="log": write(tmp_path / name, events)
+
+
+def test_a_report_in_text(run: Run, log: Callable[..., Path]) -> None:
+    code, out, err = run(log(day(300, 1)))
+    assert (code, err) == (0, "")
+    assert "HANDSHAKES" in out
+    assert "first_byte" in out
+
+
+def test_a_report_as_json(run: Run, log: Callable[..., Path]) -> None:
+    one, other = log(day(100, 1), "a"), log(day(100, 2), "b")
+    other.write_bytes(gzip.compress(other.read_bytes()))
+    code, out, _ = run(one, other, "--format", "json", "--by", "host")
+    value = json.loads(out)
+    assert code == 0
+    assert value["source"]["files"] == [str(one), str(other)]
+    assert value["source"]["lines"] == value["events"]
+    assert value["handshakes"]["established"] + value["handshakes"]["failed"] == 200
+    assert {row["host"] for row in value["handshakes"]["by"]} == {"shop.example", "admin.example"}
+
+
+def test_a_window_counts_what_lies_in_it(run: Run, log: Callable[..., Path]) -> None:
+    path = log([handshake(at * 60) for at in range(60)])
+    _, out, _ = run(path, "--window", f"{clock(600)[:16]}..{clock(1200)[11:16]}", "--format", "json")
+    assert json.loads(out)["handshakes"]["established"] == 10
+
+
+def test_standard_input(log: Callable[..., Path]) -> None:
+    path = log(day(50, 1))
+    command = [sys.executable, "-m", "terminator", "report", "-", "--format", "json"]
+    with path.open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, check=True)
+    assert json.loads(done.stdout)["events"] > 50
+    assert done.stderr == b""
+
+
+def test_progress_is_shown_on_a_terminal_alone(log: Callable[..., Path]) -> None:
+    path = log(list(day(2000, 1)) * 8)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "terminator", "report", str(path), "--html", os.devnull]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        assert process.stdout is not None
+        process.stdout.read()
+        assert process.wait() == 0
+    told = b""
+    try:
+        while piece := os.read(ours, 65536):
+            told += piece
+    except OSError:  # EIO: nobody has the other end any more
+        os.close(ours)
+    if told:  # a fast machine is done before the first fifth of a second
+        assert b"%" in told
+        assert told.endswith(b"\r\x1b[K"), "the line is cleared"
+
+
+def test_two_files_compared(run: Run, log: Callable[..., Path]) -> None:
+    a, b = log(day(1500, 1), "a"), log(day(1500, 2, slower=1.5), "b")
+    code, out, _ = run("--compare", a, b)
+    assert code == 0
+    assert "handshake flight" in out.split("MAY BE CHANCE")[0]
+    _, out, _ = run("--compare", a, b, "--format", "json")
+    value = json.loads(out)
+    assert value["reports"][1]["source"]["files"] == [str(b)]
+    assert value["different"]
+
+
+def test_two_windows_compared_in_one_pass(run: Run, log: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def changing() -> Iterator[dict[str, Any]]:
+        for event in day(3000, 1):
+            late = event["time"] >= clock(1800)
+            if late and "timing.client_ms" in event:
+                event["timing.client_ms"] *= 1.5
+            yield event
+
+    path = log(changing())
+    windows = f"..{clock(1800)[:19]}", f"{clock(1800)[:19]}.."
+    code, out, _ = run(path, "--compare", *windows)
+    assert code == 0
+    different = out.split("MAY BE CHANCE")[0]
+    assert "handshake client" in different
+    assert "handshake flight" not in different
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(path.read_bytes()))))
+    assert run("-", "--compare", *windows)[1].split("\n")[3:] == out.split("\n")[3:]
+
+
+def test_a_page_is_written(run: Run, log: Callable[..., Path], tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    assert run(log(day(100, 1)), "--html", page)[0] == 0
+    assert page.read_text().startswith("<!doctype html>")
+    code, _, err = run(log(day(10, 1)), "--html", tmp_path / "no" / "page")
+    assert code == 1
+    assert "No such file" in err
+
+
+def test_a_preview(run: Run, log: Callable[..., Path]) -> None:
+    events = [
+        handshake(at, tls_client_offered__versions="1.2" if at % 4 == 0 else "1.3", tls_client_ja4=OLD[0])
+        for at in range(100)
+    ]
+    code, out, _ = run(log(events), "--preview", "profile=modern")
+    assert code == 0
+    assert "25 would fail (25 %)" in out
+    _, out, _ = run(log(events), "--preview", "min_version=1.2", "--format", "json")
+    assert json.loads(out)["preview"]["lost"] == 0
+
+
+def test_a_preview_by_the_configuration(run: Run, log: Callable[..., Path], tmp_path: Path) -> None:
+    config = tmp_path / "t.yaml"
+    config.write_text(
+        """
+version: 1
+listeners: [{name: https, bind: "127.0.0.1:8443"}]
+hosts:
+  - names: [shop.example]
+    certificates: [{chain: a.pem, key: a.key}]
+    tls: {groups: [P-384]}
+    routes: [{path: /, respond: {}}]
+  - names: [admin.example]
+    certificates: [{chain: a.pem, key: a.key}]
+    routes: [{path: /, respond: {}}]
+"""
+    )
+    events = [handshake(at, host="shop.example" if at % 2 else "admin.example") for at in range(10)]
+    _, out, _ = run(log(events), "--preview", "min_version=1.3", "--config", config, "--format", "json")
+    value = json.loads(out)["preview"]
+    assert value["lost"] == 5
+    assert value["classes"] == {"no_shared_group": 5}
+    assert value["policies"]["shop.example"]["groups"] == ["P-384"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which LOG"),
+        (["--compare", "..2026-11-21", "2026-11-21.."], "of which LOG"),
+        (["LOG", "--compare", "LOG", "LOG", "--preview", "profile=modern"], "one at a time"),
+        (["LOG", "--preview", "strong"], "KEY=VALUE"),
+        (["LOG", "--preview", "ciphers=RC4"], "RC4"),
+        (["LOG", "--config", "x"], "--config belongs"),
+        (["LOG", "--by", "color"], "--by color"),
+        (["LOG", "--window", "x"], "FROM..TO"),
+        (["LOG", "--window", "now-1h..", "--compare", "..2026-11-21", "2026-11-21.."], "--window bounds files"),
+        (["other", "--compare", "LOG", "LOG"], "takes no other LOG"),
+    ],
+)
+def test_usage_is_told(arguments: list[str], message: str, run: Run, log: Callable[..., Path]) -> None:
+    path = str(log(day(5, 1)))
+    code, out, err = run(*(path if word == "LOG" else word for word in arguments))
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_what_cannot_be_read_is_told(run: Run, tmp_path: Path) -> None:
+    code, _, err = run(tmp_path / "none")
+    assert code == 1
+    assert "No such file" in err
