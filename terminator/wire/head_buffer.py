@@ -14,12 +14,13 @@ _END = re.compile(rb"\r\n\r\n|(?<!\r)\n")
 class HeadBuffer:
     """The bytes received and not yet understood, of one direction of one connection."""
 
-    __slots__ = ("_data", "_searched", "max_head_bytes")
+    __slots__ = ("_data", "_searched", "_skipped", "max_head_bytes")
 
     def __init__(self, max_head_bytes: int) -> None:
         self.max_head_bytes = max_head_bytes
         self._data = bytearray()
         self._searched = 0
+        self._skipped = False
 
     def __len__(self) -> int:
         return len(self._data)
@@ -28,8 +29,10 @@ class HeadBuffer:
         self._data += data
 
     def skip_empty_line(self) -> None:
-        """Drops one CRLF before a request line (RFC 9112 §2.2): some old clients send it after a body."""
-        if self._data.startswith(b"\r\n"):
+        """Drops one CRLF before a request line (RFC 9112 §2.2): some old clients send it after a body. A second one
+        stays, however often this is called, and no head begins with it."""
+        if not self._skipped and self._data.startswith(b"\r\n"):
+            self._skipped = True
             del self._data[:2]
             self._searched = 0
 
@@ -42,6 +45,7 @@ class HeadBuffer:
         head = bytes(self._data[: found.end()])
         del self._data[: found.end()]
         self._searched = 0
+        self._skipped = False
         return head
 
     @property
