@@ -16,7 +16,8 @@ FLOORS: list[set[str]] = [
     {"tls", "backend"},
     {"proxy"},
     {"service", "report"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 

@@ -6,7 +6,6 @@ it. What was learnt about a backend's servers is not in here, see `backend.group
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from terminator.config import model
 from terminator.proxy.treatment import Treatment, treatments
 from terminator.routing.hostnames import HostTable
 from terminator.routing.routes import RouteTable
+from terminator.tls.contexts import Context
 from terminator.tls.material import HostMaterial
 
 
@@ -39,7 +39,7 @@ class HostEntry:
     host: model.Host
     policy: model.TlsPolicy
     material: HostMaterial
-    context: ssl.SSLContext
+    context: Context
     routes: RouteTable[Treatment]
     hsts: bytes | None
     """Value of Strict-Transport-Security."""
@@ -63,7 +63,7 @@ class Generation:
         return (entry, False) if entry is not None else (self.default, True)
 
 
-def build(plan: Plan, contexts: Mapping[str, ssl.SSLContext], fleet: Fleet) -> Generation:
+def build(plan: Plan, contexts: Mapping[str, Context], fleet: Fleet) -> Generation:
     """The generation of `plan`. contexts: by host name. fleet: what this process has learnt about backend servers."""
     config = plan.config
     entries = {}

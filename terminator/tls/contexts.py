@@ -20,6 +20,9 @@ from terminator.tls.memory import load_pair_bytes, path_of
 from terminator.tls.openssl import Capabilities
 from terminator.tls.tickets import Tickets
 
+Context = ssl.SSLContext
+"""What a host's connections are wrapped in; opaque above this folder."""
+
 VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
 """The same on every Python. PARTIAL_CHAIN: what the operator put in `ca` is an anchor, be it a root or an intermediate.
 STRICT, which Python 3.13 adds to default contexts, is off: it refuses client authorities made before RFC 5280's key
