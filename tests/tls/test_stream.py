@@ -1,0 +1,107 @@
+"""A TLS stream over a real connection: its ends, its goodbye, and what is said to a peer when there was none."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import trio
+import trustme
+
+from terminator.errors import ClientGone, ClientStalled
+from terminator.tls.stream import TlsStream
+
+
+@dataclass
+class Connection:
+    stream: TlsStream
+    peer: ssl.SSLSocket
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[Connection]:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("a.test").configure_cert(server)
+    server.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    client = ssl.create_default_context()
+    client.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    authority.configure_trust(client)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    theirs.settimeout(10)
+    accept = partial(server.wrap_socket, ours, server_side=True, suppress_ragged_eofs=False)
+    wrapped = []
+    async with trio.open_nursery() as nursery:
+
+        async def shake() -> None:
+            wrapped.append(await trio.to_thread.run_sync(accept))
+
+        nursery.start_soon(shake)
+        peer = await trio.to_thread.run_sync(
+            partial(client.wrap_socket, theirs, server_hostname="a.test", suppress_ragged_eofs=False)
+        )
+    wrapped[0].setblocking(False)
+    with peer, wrapped[0]:
+        yield Connection(TlsStream(wrapped[0]), peer)
+
+
+async def test_bytes_go_both_ways(connection: Connection) -> None:
+    connection.peer.send(b"question")
+    assert await connection.stream.receive() == b"question"
+    await connection.stream.send(b"answer")
+    assert connection.peer.recv(100) == b"answer"
+
+
+async def test_more_than_a_record_is_readable_without_the_kernel(connection: Connection) -> None:
+    connection.peer.send(b"x" * 10)
+    assert await connection.stream.receive(4) == b"xxxx"
+    with trio.fail_after(5):
+        await connection.stream.wait_readable()
+    assert await connection.stream.receive() == b"xxxxxx"
+
+
+async def test_close_notify_is_a_clean_end(connection: Connection) -> None:
+    connection.peer.settimeout(0)
+    with pytest.raises(ssl.SSLWantReadError):  # sent; the answer is not waited for
+        connection.peer.unwrap()
+    assert await connection.stream.receive() == b""
+    assert connection.stream.clean_end
+
+
+async def test_an_end_without_close_notify_is_not_clean(connection: Connection) -> None:
+    connection.peer.close()
+    assert await connection.stream.receive() == b""
+    assert connection.stream.ended
+    assert not connection.stream.clean_end
+
+
+async def test_close_says_goodbye(connection: Connection) -> None:
+    connection.stream.close()
+    assert connection.peer.recv(100) == b""
+
+
+async def test_after_giving_up_the_peer_sees_a_truncation(connection: Connection) -> None:
+    connection.stream.give_up()
+    connection.stream.close()
+    with pytest.raises(ssl.SSLError, match="EOF|eof"):
+        connection.peer.recv(100)
+
+
+async def test_after_our_end_the_peer_may_go_on_until_its_own(connection: Connection) -> None:
+    await connection.stream.end()
+    assert connection.peer.recv(100) == b""
+    with pytest.raises(ClientGone):
+        await connection.stream.send(b"more")
+
+
+async def test_a_reader_that_takes_nothing_has_stalled(connection: Connection) -> None:
+    connection.stream.stall_seconds = 0.05
+    with pytest.raises(ClientStalled):
+        await connection.stream.send(b"x" * (64 << 20))
+    assert connection.stream.broken
