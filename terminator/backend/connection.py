@@ -146,7 +146,7 @@ class BackendConnection:
             return head
         self._head = head
         if head.framing is Framing.UNTIL_CLOSE:
-            self._body = IncomingBody(self._read_by_h11(raw, head), chunked=False)
+            self._body = IncomingBody(self._read_by_h11(raw, head))
         elif head.framing is Framing.CHUNKED:
             self._body = express.chunked()
         else:

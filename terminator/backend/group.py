@@ -1,24 +1,21 @@
 """A backend as one generation configures it, over servers that outlive it: choosing, queueing, leasing connections.
 
-Two lifetimes meet here. A `BackendGroup` is part of a generation: weights, limits and rules as they are in force. The
-`Fleet` is what this worker has learnt, under backend name and server address: health, load, idle connections, whose
-turn it is, how many retries are left. `Fleet.adopt` is called when a generation comes into force.
+Two lifetimes meet here. A `BackendGroup` is part of a generation: weights, limits and rules as they are in force. What
+this worker has learnt about the servers is the `fleet`'s; `Fleet.adopt` is called when a generation comes into force.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import trio
 
 from terminator.backend.connection import BackendConnection
-from terminator.backend.load import SharedLoad
 from terminator.backend.private import PrivateConnections
 from terminator.backend.server import Server
 from terminator.config import model
-from terminator.config.values import TcpAddress
 from terminator.errors import (
     BackendClosed,
     BackendError,
@@ -32,11 +29,14 @@ from terminator.errors import (
     QueueTimeout,
     TerminatorError,
 )
-from terminator.routing.balance import Policy, Refusal, pick, policy_named
-from terminator.routing.health import Command, Failure, HealthRules, Transition, is_last_up
+from terminator.routing.balance import Policy, Refusal, pick
+from terminator.routing.health import Failure, HealthRules, Transition, is_last_up
 from terminator.routing.retries import Budget
-from terminator.telemetry.events import BackendState, BackendUnavailable, Event
-from terminator.transport.connect import RememberingResolver, is_own_fault
+from terminator.telemetry.events import BackendState, BackendUnavailable
+from terminator.transport.connect import is_own_fault
+
+if TYPE_CHECKING:
+    from terminator.backend.fleet import Fleet
 
 _KINDS: tuple[tuple[type[BackendError], Failure], ...] = (
     (ConnectFailed, "connect"),
@@ -131,17 +131,17 @@ class BackendGroup:
         self._fleet = fleet
         self._shared = fleet.shared if backend.balance in _BY_LOAD else None
         self._looked_at = float("-inf")
-        self._standing = fleet.standing(name, backend)
+        self.standing = fleet.standing(name, backend)
         self._members = [Member(fleet.server(name, each), each) for each in backend.servers]
 
     @property
     def budget(self) -> Budget:
-        return self._standing.budget
+        return self.standing.budget
 
     @property
     def queued(self) -> int:
         """Requests that wait for a server."""
-        return self._standing.waiting.statistics().tasks_waiting
+        return self.standing.waiting.statistics().tasks_waiting
 
     @property
     def members(self) -> list[Member]:
@@ -202,7 +202,7 @@ class BackendGroup:
         return server.take_idle(now, idle_seconds)
 
     async def _server(self, tried: set[str], hash_key: bytes) -> Server:
-        waiting = self._standing.waiting
+        waiting = self.standing.waiting
         chosen = self._pick(tried, hash_key)
         if chosen is Refusal.FULL:
             queue = self.backend.queue
@@ -219,7 +219,7 @@ class BackendGroup:
                 self._say_unavailable("requests are answered 503")
             raise NoServer(f"no server of {self.name} is available")
         if chosen.server.health.state == "up":
-            self._standing.unavailable_said = False
+            self.standing.unavailable_said = False
         elif not chosen.available:
             self._say_unavailable("fail_open: requests go to servers that are down")
         return chosen.server
@@ -234,7 +234,7 @@ class BackendGroup:
             for member in self._members:
                 member.server.elsewhere = self._shared.elsewhere(self.name, member.key)
         return pick(
-            self._standing.policy, self._members, tried=tried, fail_open=self.backend.fail_open, hash_key=hash_key
+            self.standing.policy, self._members, tried=tried, fail_open=self.backend.fail_open, hash_key=hash_key
         )
 
     async def _connect(self, server: Server, seconds: float, private: PrivateConnections | None) -> BackendConnection:
@@ -252,12 +252,12 @@ class BackendGroup:
     ) -> None:
         """An attempt on `server` is over; wakes whoever waits for room."""
         server.count(-1)
-        self._standing.waiting.unpark()
+        self.standing.waiting.unpark()
         self.moved(server, self._judge(server, now, failure, status, reused))
 
     def may_choose_anew(self) -> None:
         """Wakes all requests that wait for a server: others have become available, or limits have changed."""
-        self._standing.waiting.unpark_all()
+        self.standing.waiting.unpark_all()
 
     def _judge(
         self, server: Server, now: float, failure: TerminatorError | None, status: int | None, reused: bool
@@ -291,8 +291,8 @@ class BackendGroup:
             )
 
     def _say_unavailable(self, consequence: str) -> None:
-        if not self._standing.unavailable_said:
-            self._standing.unavailable_said = True
+        if not self.standing.unavailable_said:
+            self.standing.unavailable_said = True
             self._fleet.emit(BackendUnavailable(backend=self.name, consequence=consequence))
 
     def status(self, now: float) -> list[dict[str, object]]:
@@ -314,151 +314,3 @@ class BackendGroup:
 
 def _kind(failure: BackendError) -> Failure:
     return next((kind for error, kind in _KINDS if isinstance(failure, error)), "invalid")
-
-
-@dataclass(slots=True)
-class Heard:
-    """What was said about a server elsewhere; kept as it may come before the generation that knows the server."""
-
-    checked: bool | None = None
-    command: Command = "up"
-    reason: str = ""
-
-
-class Fleet:
-    """All that one worker has learnt about backend servers. `emit` takes events; set it before the first lease.
-
-    shared: how the other workers' loads are known; None when there are no others
-    """
-
-    def __init__(self, emit: Callable[[Event], None] = lambda _: None, shared: SharedLoad | None = None) -> None:
-        self.emit = emit
-        self.shared = shared
-        self.resolver = RememberingResolver(30.0)
-        """For `trio.socket.set_custom_hostname_resolver`: answers live as long as each backend's `resolve` says."""
-        self._heard: dict[tuple[str, str], Heard] = {}
-        self._servers: dict[tuple[str, str], Server] = {}
-        self._standings: dict[str, Standing] = {}
-        self._groups: Mapping[str, BackendGroup] = {}
-
-    def group(self, name: str, backend: model.Backend) -> BackendGroup:
-        """The backend as a new generation configures it; nothing changes for the one in force until `adopt`."""
-        return BackendGroup(name, backend, self)
-
-    def adopt(self, groups: Mapping[str, BackendGroup]) -> None:
-        """These groups are in force now: their rules apply, servers that are in none of them lose their idle
-        connections. Requests under way on them finish."""
-        self._groups = groups
-        now = trio.current_time()
-        named = {(name, member.key) for name, group in groups.items() for member in group.members}
-        for key in self._servers.keys() - named:
-            left = self._servers.pop(key)
-            left.gauge = None
-            left.close()
-        for key in self._heard.keys() - named:
-            del self._heard[key]
-        for name in self._standings.keys() - groups.keys():
-            del self._standings[name]
-        for name, group in groups.items():
-            standing = self._standings[name] = group._standing
-            standing.budget.share = group.backend.retries.budget
-            rules = group.rules()
-            for member in group.members:
-                server = member.server
-                self._servers[name, member.key] = server
-                server.health.rules = rules
-                if self.shared is not None:
-                    server.gauge = self.shared.gauge(name, member.key)
-                self._remind(server, self._heard.get((name, member.key)), group, now)
-            group.may_choose_anew()
-        self.resolver.lifetimes = _lifetimes(groups)
-
-    @staticmethod
-    def _remind(server: Server, heard: Heard | None, group: BackendGroup, now: float) -> None:
-        """Lets a server have what was heard of it, which it has not got if it is new in this generation."""
-        if group.backend.health_check is None:
-            server.health.adopt(now, None, "no longer checked")
-            if heard is not None:
-                heard.checked = None
-        if heard is None:
-            return
-        if heard.checked is not None:
-            server.health.adopt(now, heard.checked, heard.reason)
-        if heard.command != (server.health.command or "up"):
-            server.health.obey(now, heard.command)
-
-    # ----------------------------------------------------------------------------------- health checks and commands
-
-    def probed(self, backend: str, key: str, ok: bool, reason: str) -> bool:
-        """A check by this process ended. True when that settles or changes what is thought of the server: the others
-        are then to be told, who `hear`."""
-        server = self._servers.get((backend, key))
-        if server is None:
-            return False
-        before = server.health.checked
-        transition = server.health.probe(trio.current_time(), ok, reason)
-        if server.health.checked is before:
-            return False
-        if transition is not None:
-            server.reason = reason
-        self._note(backend, key).checked = ok
-        self._groups[backend].may_choose_anew()
-        return True
-
-    def hear(self, backend: str, key: str, ok: bool, reason: str) -> None:
-        """Takes over what the checks of another process found. Who found it has told of it."""
-        heard = self._note(backend, key)
-        heard.checked, heard.reason = ok, reason
-        server = self._servers.get((backend, key))
-        if server is not None and self._groups[backend].backend.health_check is not None:
-            if server.health.adopt(trio.current_time(), ok, reason) is not None:
-                server.reason = reason
-            self._groups[backend].may_choose_anew()
-
-    def obey(self, backend: str, key: str, command: Command) -> None:
-        """Carries out an operator's command. Who gave it on has told of it."""
-        self._note(backend, key).command = command
-        server = self._servers.get((backend, key))
-        if server is not None:
-            if server.health.obey(trio.current_time(), command) is not None:
-                server.reason = f"command {command}"
-            self._groups[backend].may_choose_anew()
-
-    def _note(self, backend: str, key: str) -> Heard:
-        return self._heard.setdefault((backend, key), Heard())
-
-    def server(self, backend: str, configured: model.Server) -> Server:
-        """The server learnt under this backend and address, or a new one; `adopt` makes it known."""
-        known = self._servers.get((backend, str(configured.address)))
-        return known if known is not None else Server(backend, configured.address)
-
-    def standing(self, name: str, backend: model.Backend) -> Standing:
-        known = self._standings.get(name)
-        if known is not None and known.balance == backend.balance:
-            return known
-        return Standing(
-            policy=policy_named(backend.balance, random.random),
-            budget=known.budget if known is not None else Budget(share=backend.retries.budget),
-            balance=backend.balance,
-        )
-
-    def sweep(self, now: float) -> None:
-        """Looks through the idle connections; call every few seconds."""
-        for name, group in self._groups.items():
-            for member in group.members:
-                self._servers[name, member.key].sweep(now, group.backend.keepalive.idle_timeout)
-
-    def close(self) -> None:
-        for server in self._servers.values():
-            server.close()
-
-
-def _lifetimes(groups: Mapping[str, BackendGroup]) -> dict[tuple[str, int], float]:
-    """How long the answers for host names are to be used; for a name in two backends the shorter time."""
-    found: dict[tuple[str, int], float] = {}
-    for group in groups.values():
-        for configured in group.backend.servers:
-            if isinstance(configured.address, TcpAddress):
-                name = (configured.address.host.lower(), configured.address.port)
-                found[name] = min(group.backend.resolve, found.get(name, group.backend.resolve))
-    return found

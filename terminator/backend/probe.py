@@ -9,13 +9,14 @@ with the standing that it has.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import trio
 
 from terminator.backend.connection import BackendConnection
-from terminator.backend.group import BackendGroup, Fleet
+from terminator.backend.fleet import Fleet
+from terminator.backend.group import BackendGroup
 from terminator.config import model
 from terminator.config.values import Address, UnixAddress
 from terminator.errors import BackendError
@@ -23,7 +24,7 @@ from terminator.transport.connect import connect, is_own_fault
 from terminator.wire.framing import Framing
 from terminator.wire.proxy_header import encode_v2
 
-Verdict = Callable[[str, str, bool, str], None]
+Verdict = Callable[[str, str, bool, str], Awaitable[None]]
 """Takes backend, server, whether it is well, and the reason."""
 
 
@@ -39,11 +40,11 @@ class Target:
 
 
 class Prober:
-    """`run` checks the servers of the groups given to `adopt`; `told` is called at each change of mind."""
+    """`run` checks the servers of the groups given to `adopt`, once `begin` has said that it is this process's task."""
 
-    def __init__(self, fleet: Fleet, told: Verdict) -> None:
+    def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._told = told
+        self._begun = trio.Event()
         self._wanted: set[Target] = set()
         self._changed = trio.Event()
         self._running: dict[Target, trio.CancelScope] = {}
@@ -53,8 +54,13 @@ class Prober:
         self._wanted = targets(groups)
         self._changed.set()
 
-    async def run(self) -> None:
-        """Until it is cancelled."""
+    def begin(self) -> None:
+        """It is this process that checks, from now on."""
+        self._begun.set()
+
+    async def run(self, told: Verdict) -> None:
+        """Until it is cancelled. `told` is called at each change of mind."""
+        await self._begun.wait()
         async with trio.open_nursery() as nursery:
             while True:
                 self._changed = trio.Event()
@@ -62,10 +68,10 @@ class Prober:
                     self._running.pop(gone).cancel()
                 for target in self._wanted - self._running.keys():
                     scope = self._running[target] = trio.CancelScope()
-                    nursery.start_soon(self._watch, target, scope)
+                    nursery.start_soon(self._watch, target, scope, told)
                 await self._changed.wait()
 
-    async def _watch(self, target: Target, scope: trio.CancelScope) -> None:
+    async def _watch(self, target: Target, scope: trio.CancelScope, told: Verdict) -> None:
         interval, jitter = target.check.interval, target.check.jitter
         with scope:
             await trio.sleep(interval * jitter * random.random())
@@ -74,7 +80,7 @@ class Prober:
                 if outcome is not None:
                     ok, reason = outcome
                     if self._fleet.probed(target.backend, target.server, ok, reason):
-                        self._told(target.backend, target.server, ok, reason)
+                        await told(target.backend, target.server, ok, reason)
                 await trio.sleep(interval * (1 + jitter * (random.random() - 0.5)))
 
 

@@ -6,19 +6,22 @@ import argparse
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
-from terminator.cli.status import table
+from terminator.cli.status import ask_daemon, table
 from terminator.config.load import DEFAULT_PATH, load
-from terminator.errors import ConfigError
-from terminator.proxy.explanation import Explanation, explain
-from terminator.proxy.question import Question, question
-from terminator.tls import openssl, policy
+from terminator.proxy.explanation import explain
+from terminator.proxy.question import question
+from terminator.proxy.telling import tell
+from terminator.tls import openssl
 from terminator.tls.certificates import load_pair
 
 HELP = """Tell what becomes of a request: listener, host, certificate, TLS policy, every route with the reason why it
-won or lost, backend, and the header fields that are added. Nothing is sent anywhere."""
+won or lost, backend, and the header fields that are added. Nothing is sent anywhere. Asked is a configuration file, or
+with --live or --socket the running daemon, which tells the state of the servers as well."""
 
 USAGE = 2
 
@@ -26,8 +29,10 @@ USAGE = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", metavar="URL", help="for example https://shop.example/cart?id=1")
     parser.add_argument(
-        "--config", metavar="FILE", default=DEFAULT_PATH, help="the configuration (default: %(default)s)"
+        "--config", "-c", metavar="FILE", default=DEFAULT_PATH, help="the configuration (default: %(default)s)"
     )
+    parser.add_argument("--live", action="store_true", help="ask the daemon that runs with this configuration")
+    parser.add_argument("--socket", metavar="PATH", help="ask the daemon with this admin socket")
     parser.add_argument("--method", default="GET", help="method of the request (default: %(default)s)")
     parser.add_argument(
         "--header", metavar="'NAME: VALUE'", type=_header, action="append", default=[], help="a field; may be repeated"
@@ -43,15 +48,25 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"terminator explain: {error}", file=sys.stderr)
         return USAGE
-    story = explain(load(args.config).config, asked, load_pair, datetime.now(UTC))
-    tls = _policy(story)
+    if args.live or args.socket:
+        body = _ask(args)
+    else:
+        story = explain(load(args.config).config, asked, load_pair, datetime.now(UTC))
+        body = tell(asked, story, openssl.prove())
     if args.format == "json":
-        body = {"url": args.url, "method": args.method, "client": args.client or None, **_as_json(story, tls)}
         sys.stdout.buffer.write(orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n")
         return 0
-    for line in _text(asked, story, tls):
+    for line in _text(body):
         print(line)
     return 0
+
+
+def _ask(args: argparse.Namespace) -> Any:
+    query = [("url", args.url), ("method", args.method), ("client", args.client)]
+    query += [("header", f"{name}: {value}") for name, value in args.header]
+    if args.sni is not None:
+        query.append(("sni", args.sni))
+    return ask_daemon(args, "GET", f"/explain?{urlencode(query)}")
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -61,73 +76,59 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _policy(story: Explanation) -> list[str]:
-    """The TLS policy in lines of `word  meaning`; empty when no host was found."""
-    if story.policy is None:
-        return []
-    try:
-        lines = policy.describe(policy.resolve(story.policy, openssl.prove()))
-    except ConfigError as error:
-        lines = [f"unusable   {text}" for text in error.problems]
-    lines.append(f"ALPN       {' '.join(story.policy.alpn)}")
-    auth = story.policy.client_auth
-    if auth.mode != "none":
-        allowed = f", only {', '.join(auth.allow)}" if auth.allow else ""
-        word = "required" if auth.mode == "require" else "asked for"
-        lines.append(f"clients    certificate {word}, by an authority in {auth.ca}{allowed}")
-    return lines
-
-
-def _as_json(story: Explanation, tls: list[str]) -> dict[str, object]:
-    shown = {name: getattr(story, name) for name in Explanation.__dataclass_fields__ if name != "policy"}
-    shown["tls"] = {word: rest.strip() for word, _, rest in (line.partition("  ") for line in tls)}
-    return {name: value for name, value in shown.items() if value not in (None, [], (), {})}
-
-
-def _text(asked: Question, story: Explanation, tls: list[str]) -> Iterator[str]:
-    yield f"{asked.method} {asked.scheme}://{asked.authority}{asked.target}"
-    yield f"  → {story.outcome}"
-    if story.listeners:
+def _text(body: dict[str, Any]) -> Iterator[str]:
+    yield f"{body['method']} {body['url']}"
+    yield f"  → {body['outcome']}"
+    if "listeners" in body:
         yield ""
-        yield f"listener     {', '.join(story.listeners)}"
-    for note in story.notes:
+        yield f"listener     {', '.join(body['listeners'])}"
+    for note in body.get("notes", []):
         yield f"             {note}"
-    if story.host is not None:
-        how = f"by its name {story.pattern}" if story.pattern else "as tls.unknown_sni"
-        yield f"host         {story.host}, {how}; SNI {story.sni or 'none'}"
-    for one in story.certificates:
-        if one.serial is not None and one.not_after is not None:
-            until = f"{one.not_after:%Y-%m-%d}, {one.days_left:.1f} days left"
-            yield f"certificate  {one.key_type}, serial {one.serial}, until {until}: {one.chain}"
-        else:
-            yield f"certificate  unusable: {one.chain}"
-        for problem in one.problems:
-            yield f"             {problem}"
-    for number, line in enumerate(tls):
-        yield f"{'TLS' if not number else '':<13}{line}"
-    if story.routes:
+    if "host" in body:
+        how = f"by its name {body['pattern']}" if "pattern" in body else "as tls.unknown_sni"
+        yield f"host         {body['host']}, {how}; SNI {body.get('sni', 'none')}"
+    for one in body.get("certificates", []):
+        yield from _certificate(one)
+    for number, (word, meaning) in enumerate(body.get("tls", {}).items()):
+        yield f"{'TLS' if not number else '':<13}{word:<10} {meaning}"
+    if "routes" in body:
         yield ""
         rows = [
-            ("→" if one.won else "", f"routes[{one.index}]", one.route, one.action, one.why) for one in story.routes
+            ("→" if one["won"] else "", f"routes[{one['index']}]", one["route"], one["action"], one["why"])
+            for one in body["routes"]
         ]
         yield from table(("", "ROUTE", "MATCHES", "ACTION", "WHY"), rows)
-    if story.backend is not None:
+    if "backend" in body:
         yield ""
-        yield f"backend      {story.backend.name}, {story.backend.balance}"
-        for server in story.backend.servers:
-            most = f", at most {server.max_connections} requests per worker" if server.max_connections else ""
-            yield f"             {server.address}, weight {server.weight}{', backup' if server.backup else ''}{most}"
-    yield from _fields(story)
-
-
-def _fields(story: Explanation) -> Iterator[str]:
-    changes = (
-        ("request", story.request_added, story.request_removed),
-        ("response", story.response_added, story.response_removed),
-    )
-    for what, added, removed in changes:
+        yield f"backend      {body['backend']['name']}, {body['backend']['balance']}"
+        for server in body["backend"]["servers"]:
+            yield f"             {_server(server)}"
+    for what in ("request", "response"):
+        added, removed = body.get(f"{what}_added", []), body.get(f"{what}_removed", [])
         if added or removed:
             yield ""
             yield f"header fields of the {what}"
             yield from (f"  + {line}" for line in added)
             yield from (f"  - {line}" for line in removed)
+
+
+def _certificate(one: dict[str, Any]) -> Iterator[str]:
+    if one["serial"] is not None and one["not_after"] is not None:
+        until = f"{one['not_after'][:10]}, {one['days_left']:.1f} days left"
+        yield f"certificate  {one['key_type']}, serial {one['serial']}, until {until}: {one['chain']}"
+    else:
+        yield f"certificate  unusable: {one['chain']}"
+    for problem in one["problems"]:
+        yield f"             {problem}"
+
+
+def _server(server: dict[str, Any]) -> str:
+    parts = [f"{server['address']}, weight {server['weight']}"]
+    if server["backup"]:
+        parts.append("backup")
+    if server["max_connections"]:
+        parts.append(f"at most {server['max_connections']} requests per worker")
+    if "state" in server:
+        parts.append(server["state"] + (f" ({server['reason']})" if "reason" in server else ""))
+        parts.append(f"{server['in_flight']} in flight")
+    return ", ".join(parts)

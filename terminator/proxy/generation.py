@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from terminator.backend.group import BackendGroup, Fleet
+from terminator.backend.fleet import Fleet
+from terminator.backend.group import BackendGroup
 from terminator.config import model
 from terminator.proxy.treatment import Treatment, treatments
 from terminator.routing.hostnames import HostTable

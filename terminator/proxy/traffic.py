@@ -19,7 +19,7 @@ from functools import lru_cache
 
 import trio
 
-from terminator.backend.group import Fleet
+from terminator.backend.fleet import Fleet
 from terminator.proxy import arrival, plain
 from terminator.proxy.acceptor import Listening, accept
 from terminator.proxy.admission import Admission

@@ -24,9 +24,7 @@ from terminator.service.channel import ChannelBroken, ChildEnd
 from terminator.service.history import STEP_SECONDS, History
 from terminator.telemetry.board import Board
 from terminator.telemetry.exposition import render
-from terminator.telemetry.journal import Journal
 from terminator.telemetry.totals import totals
-from terminator.telemetry.writer import write_behind
 
 IDLE_SECONDS = 30.0
 ANSWER_SECONDS = 600.0
@@ -44,7 +42,6 @@ class Job:
     full: Sequence[socket.socket]
     read_only: Sequence[socket.socket]
     board: Board
-    journal: Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,6 @@ def main(job: Job, channel: socket.socket) -> int:
 class _Admin:
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._journal = job.journal.in_child(worker="admin", generation=lambda: None)
         self._answers: dict[int, tuple[trio.Event, list[messages.Answer]]] = {}
         self._asked = 0
         self._room = trio.CapacityLimiter(MAX_CONNECTIONS)
@@ -77,7 +73,6 @@ class _Admin:
         self._channel = ChildEnd(channel)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(write_behind, self._journal)
                 nursery.start_soon(self._listen_to_master)
                 nursery.start_soon(self._beat)
                 nursery.start_soon(self._remember)
@@ -86,7 +81,6 @@ class _Admin:
                 nursery.cancel_scope.cancel()
         finally:
             signal.alarm(0)
-            self._journal.close()
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as connections:
@@ -113,8 +107,6 @@ class _Admin:
                         event.set()
                     case messages.Drain(seconds):
                         self._end(seconds)
-                    case messages.ReopenLogs():
-                        self._journal.reopen()
         except ChannelBroken:
             pass  # as good as gone
         self._end(0.0)
@@ -245,8 +237,20 @@ class _Admin:
                 return _error(403, "this address is read only; use the admin socket")
             flags = parse_qs(target.query)
             return await self._ask("reload", dry_run=_flag(flags, "dry_run"), accept_worse=_flag(flags, "accept_worse"))
+        if target.path == "/backend":
+            if method != "POST":
+                return Reply(405, b'{"error": "command by POST"}\n', allow="POST")
+            if not full:
+                return _error(403, "this address is read only; use the admin socket")
+            asked = {name: values[-1] for name, values in parse_qs(target.query).items()}
+            wanted = {name: asked.get(name, "") for name in ("backend", "server", "command")}
+            return await self._ask("backend", **wanted)
+        if target.path == "/explain":
+            if not full:
+                return _error(403, "this address does not tell of the configuration; use the admin socket")
+            return await self._ask("explain", question=parse_qs(target.query, keep_blank_values=True))
         if target.path not in queries:
-            return _error(404, "there are " + " ".join((*queries, "/reload")))
+            return _error(404, "there are " + " ".join((*queries, "/reload", "/backend", "/explain")))
         if method != "GET":
             return Reply(405, b'{"error": "GET only"}\n', allow="GET, HEAD")
         return await queries[target.path]()

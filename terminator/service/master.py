@@ -21,9 +21,11 @@ from terminator.service.account import Reloaded
 from terminator.service.admin_link import AdminLink, AdminSockets
 from terminator.service.announcements import Versions
 from terminator.service.attempt import Attempt
+from terminator.service.backends import Backends, CommandRefused
 from terminator.service.candidate import Candidate
 from terminator.service.channel import MasterEnd
 from terminator.service.chores import Chores
+from terminator.service.explaining import explained, question_of
 from terminator.service.notify import Notify
 from terminator.service.process import Message
 from terminator.service.reload import Reloads, Request
@@ -90,10 +92,11 @@ class Master:
             selector=self._selector,
             emit=self.journal.emit,
             hear=self._worker_says,
-            came=self._reloads.came,
+            came=self._worker_came,
             gone=self._worker_gone,
         )
         self._reports = Reports(self.workforce)
+        self._backends = Backends(self.workforce.send, lambda: list(self.workforce.live), self.journal.emit)
         self.admin = AdminLink(
             fork=self._fork_admin, selector=self._selector, emit=self.journal.emit, ask=self._admin_asks
         )
@@ -219,7 +222,6 @@ class Master:
     def _reopen_logs(self) -> None:
         self.journal.reopen()  # first: a new file is given to the workers' user before they open it
         self.workforce.send_all(messages.ReopenLogs())
-        self.admin.send(messages.ReopenLogs())
 
     # -------------------------------------------------------------------------------------------------------- reload
 
@@ -238,6 +240,7 @@ class Master:
         for each in rebound.closing():
             each.close()
         self._chores.in_force()
+        self._backends.in_force(standing.candidate.config.backends)
         if before.candidate.config.admin != standing.candidate.config.admin:
             self.admin.serve(rebound.admin)
 
@@ -262,21 +265,26 @@ class Master:
             board=self.board,
         )
         keep = [sock.fileno() for _, sockets in own for sock in sockets]
+        keep += [destination.fd for destination in self.journal.destinations()]
         return self._fork(lambda channel: worker.main(job, channel), f"terminator-w{number}", keep)
 
     def _fork_admin(self, sockets: AdminSockets) -> tuple[int, MasterEnd]:
-        job = admin.Job(sockets.full, sockets.read_only, self.board, self.journal)
+        job = admin.Job(sockets.full, sockets.read_only, self.board)
         keep = [sock.fileno() for sock in sockets.all()]
         return self._fork(lambda channel: admin.main(job, channel), "terminator-adm", keep)
 
     def _fork(self, run: Callable[[socket.socket], int], title: str, keep: list[int]) -> tuple[int, MasterEnd]:
-        self.journal.flush()
-        keep += [destination.fd for destination in self.journal.destinations()]
+        self.journal.flush()  # lines that wait are ours: the child starts with an empty buffer
         return children.fork(run, title=title, keep=keep, become=self._identity)
 
     def _worker_says(self, number: int, message: Message) -> None:
         self._reloads.heard(number, message)
         self._reports.heard(number, message)
+        self._backends.heard(number, message)
+
+    def _worker_came(self, number: int) -> None:
+        self._reloads.came(number)
+        self._backends.came(number)
 
     def _worker_gone(self, number: int) -> None:
         self.board.retire(worker_row(number))
@@ -284,6 +292,7 @@ class Master:
             self._chores.worker_restarted()
         self._reloads.gone(number)
         self._reports.gone(number)
+        self._backends.gone(number)
 
     def _admin_asks(self, message: Message, answer: Callable[[int, object], None]) -> None:
         match message:
@@ -303,6 +312,22 @@ class Master:
                         dry_run=dry_run,
                         accept_worse=accept_worse,
                     )
+                )
+            case {"what": "backend", "backend": str(name), "server": str(server), "command": str(command)}:
+                configured = self.standing.candidate.config.backends
+                try:
+                    answer(200, self._backends.command(configured, name, server, command))
+                except CommandRefused as error:
+                    answer(404, {"error": str(error)})
+            case {"what": "explain", "question": dict(query)}:
+                try:
+                    asked = question_of(query)
+                except ValueError as error:
+                    answer(400, {"error": str(error)})
+                    return
+                standing, capabilities = self.standing, self._capabilities
+                self._reports.ask(
+                    lambda reported: answer(200, explained(asked, standing, capabilities, reported.backends))
                 )
             case _:
                 answer(400, {"error": "the master does not know this question"})

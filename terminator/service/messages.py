@@ -5,6 +5,7 @@ A worker says:      {"kind": "ready"}                        it serves
                     {"kind": "prepared", "number": n, "error": text | null}       it could, or could not, build a plan
                     {"kind": "committed", "number": n}       new connections take this generation
                     {"kind": "report", "ask": n, "backends": [...], "failures": [...]}            the answer to `Report`
+                    {"kind": "verdict", "backend": …, "server": …, "ok": bool, "reason": text}   a health check decided
                     {"kind": "drained", "cut": n}            its last word
 The admin process:  {"kind": "ready"} and {"kind": "beat"} likewise
                     {"kind": "ask", "ask": n, "what": "status" | "certs" | "reload" …, …}   answered by `Answer`
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from terminator.config.model import Config, Listener
+from terminator.routing.health import Command
 from terminator.tls.material import HostMaterial
 from terminator.tls.tickets import Tickets
 
@@ -82,6 +84,30 @@ class Report:
     """Say how the backends are and which handshakes failed."""
 
     ask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Make the health checks from now on, for all workers, and say `verdict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the health checks of another worker found."""
+
+    backend: str
+    server: str
+    ok: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """An operator's command about one server."""
+
+    backend: str
+    server: str
+    command: Command
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import trio
 
-from terminator.backend.group import Fleet
+from terminator.backend.fleet import Fleet
 from terminator.config.model import Listener
 from terminator.errors import TerminatorError
 from terminator.proxy.acceptor import Listening

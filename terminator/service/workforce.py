@@ -93,6 +93,11 @@ class Workforce:
         for worker in self.live.values():
             worker.process.signal(signal.SIGKILL)
 
+    def send(self, number: int, message: object) -> None:
+        """To one worker, if it lives."""
+        if (worker := self.live.get(number)) is not None:
+            worker.process.send(message)
+
     def send_all(self, message: object) -> None:
         for worker in self.live.values():
             worker.process.send(message)
