@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import trio
 
 from terminator.backend.fleet import Fleet
+from terminator.backend.load import SharedLoad
+from terminator.backend.probe import Prober
 from terminator.config.model import Listener
 from terminator.errors import TerminatorError
 from terminator.proxy.acceptor import Listening
@@ -83,8 +85,12 @@ class _Worker:
 
     async def run(self, channel: socket.socket) -> None:
         self._channel = ChildEnd(channel)
-        self._fleet = Fleet()
-        self._board = self._job.board.writer(worker_row(self._job.number))
+        row = worker_row(self._job.number)
+        self._board = self._job.board.writer(row)
+        alone = self._job.workers == 1
+        self._fleet = Fleet(shared=None if alone else SharedLoad(self._job.board, row, self._board))
+        trio.socket.set_custom_hostname_resolver(self._fleet.resolver)
+        self._prober = Prober(self._fleet)
         self._board.on_overflow = lambda text: self._journal.emit(ServerNotice(topic="metrics_full", message=text))
         self._drops = DropMeter(self._journal, self._board)
         self._traffic = Traffic(
@@ -96,6 +102,7 @@ class _Worker:
             board=self._board,
             capabilities=self._contexts.capabilities,
         )
+        self._prober.adopt(self._traffic.generation.backends)
         listeners = [each for config, sockets in self._job.listeners for each in self._listening(config, sockets)]
         try:
             async with trio.open_nursery() as nursery:
@@ -103,6 +110,7 @@ class _Worker:
                 nursery.start_soon(self._obey)
                 nursery.start_soon(self._end_on_sigterm)
                 nursery.start_soon(self._beat)
+                nursery.start_soon(self._prober.run, self._tell_verdict)
                 cut = await self._traffic.run(listeners)
                 with trio.move_on_after(1):
                     await self._say({"kind": "drained", "cut": cut})
@@ -141,11 +149,20 @@ class _Worker:
                 self._traffic.drain(seconds)
             case messages.ReopenLogs():
                 self._journal.reopen()
+            case messages.Probe():
+                self._prober.begin()
+            case messages.Verdict(backend, server, ok, reason):
+                self._fleet.hear(backend, server, ok, reason)
+            case messages.Maintenance(backend, server, command):
+                self._fleet.obey(backend, server, command)
             case messages.Report(ask):
                 backends, failures = self._traffic.backend_status(), self._traffic.failure_examples.rows()
                 await self._say({"kind": "report", "ask": ask, "backends": backends, "failures": failures})
             case _:
                 raise ChannelBroken(f"the master said {type(message).__name__}, which a worker does not know")
+
+    async def _tell_verdict(self, backend: str, server: str, ok: bool, reason: str) -> None:
+        await self._say({"kind": "verdict", "backend": backend, "server": server, "ok": ok, "reason": reason})
 
     async def _beat(self) -> None:
         """Tells the master, the kernel and the metrics that this loop turns, and how late."""
@@ -208,6 +225,7 @@ class _Worker:
         self._contexts.commit(prepared.contexts)
         self._plan = prepared.plan
         self._traffic.adopt(prepared.generation)
+        self._prober.adopt(prepared.generation.backends)
         self._journal.commit(prepared.journal)
         for name in prepared.removed:
             for each in self._sockets.pop(name):
