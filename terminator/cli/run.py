@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import time
 
 from terminator.cli.versions import version
@@ -29,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
     from terminator.service.master import Master
 
     begun = time.monotonic()
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # what is read now is as new as a reload could make it
     # A reload reads the same file, wherever the process stands by then.
     path = os.path.abspath(args.config)
     versions = Versions(version(), platform.python_version(), ssl.OPENSSL_VERSION)

@@ -28,6 +28,7 @@ MAX_FDS = 250
 """SCM_MAX_FD of the kernel is 253."""
 _CHUNK_BYTES = 256 * 1024
 _LARGE_BYTES = 64 * 1024
+_MAX_READS = 16
 _PREFIX_BYTES = 4
 
 
@@ -88,9 +89,10 @@ class MasterEnd:
                 self._unsent[0] = (data[sent:], [])
 
     def receive(self) -> list[dict[str, Any]]:
-        """The messages that have arrived, perhaps none; ChannelBroken at their end."""
+        """The messages that have arrived, perhaps none; ChannelBroken at their end. A child that talks without a pause
+        is heard in turn with the others: the rest is left for the next call."""
         messages: list[dict[str, Any]] = []
-        while True:
+        for _ in range(_MAX_READS):
             try:
                 data = self.sock.recv(_CHUNK_BYTES)
             except BlockingIOError:
@@ -109,6 +111,7 @@ class MasterEnd:
                 if not isinstance(message, dict):
                     raise ChannelBroken("a child sent something that is not an object")
                 messages.append(message)
+        return messages
 
     def close(self) -> None:
         self.sock.close()

@@ -71,7 +71,7 @@ def test_it_has_a_name_no_core_and_default_signals() -> None:
 
 def test_an_exception_is_told_and_is_an_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
     def look() -> str:
-        sys.stderr = open(2, "w", closefd=False)  # pytest's own goes elsewhere, to a descriptor that is now closed
+        sys.stderr = os.fdopen(2, "w", closefd=False)  # pytest's own goes elsewhere, to a descriptor that is now closed
         raise RuntimeError("a defect")
 
     assert run(look)[1] == f"exit code {children.CRASHED}"
