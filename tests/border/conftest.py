@@ -120,9 +120,8 @@ def border() -> Iterator[Border]:
         "timeouts": {"drain": "2s", "backend_response": "2s"},
         "admin": {"socket": str(folder / "admin.sock")},
     }
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = certificates.client_context()
     context.check_hostname = False
-    context.load_verify_locations(certificates.ca_file)
     daemon = Daemon(config, folder, context).start()
     try:
         yield Border(daemon, backend, context)
