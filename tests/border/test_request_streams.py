@@ -1,4 +1,4 @@
-"""Where one request ends and the next begins: streams on one connection → verdicts → each request as the backend got it.
+"""Where one request ends and the next begins: streams on one connection, verdicts, each request as the backend got it.
 
 A refusal's status ends the row of statuses: the connection closes behind it, and what was sent behind it is dropped.
 """
