@@ -6,7 +6,6 @@ this worker has learnt about the servers is the `fleet`'s; `Fleet.adopt` is call
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -162,7 +161,7 @@ class BackendGroup:
     async def lease(
         self,
         *,
-        tried: Iterable[str],
+        tried: set[str],
         hash_key: bytes,
         connect_seconds: float,
         fresh: bool,
@@ -170,14 +169,16 @@ class BackendGroup:
     ) -> Lease:
         """A connection to the server chosen for one attempt.
 
-        tried:    keys of servers that earlier attempts of this request went to; they are not chosen again
+        tried:    keys of servers that earlier attempts of this request went to; they are not chosen again, and the one
+                  that is chosen now is added
         fresh:    not a kept connection: the last attempt found one dead
         private:  the client's own connections, where they are not shared among clients
 
         Raises `NoServer`, `QueueFull`, `QueueTimeout`, `ConnectFailed`, `ConnectTimeout`: nothing has been sent then.
         """
         began_at = trio.current_time()
-        server = await self._server(set(tried), hash_key)
+        server = await self._server(tried, hash_key)
+        tried.add(server.key)
         chosen_at = trio.current_time()
         server.count(1)
         server.health.chosen(chosen_at)

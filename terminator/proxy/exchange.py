@@ -29,10 +29,9 @@ from terminator.proxy.deadline import Deadline
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation, HostEntry
 from terminator.proxy.relay import Answer, Relay
-from terminator.proxy.treatment import Treatment
+from terminator.proxy.treatment import Treatment, forwarded_target, host_variable, local_answer
 from terminator.proxy.tunnel import Tunnel
 from terminator.routing import retries
-from terminator.routing.paths import readings, without_prefix
 from terminator.routing.routes import Route
 from terminator.telemetry.events import HttpRequest, TunnelClosed
 from terminator.wire import forwarding, replies
@@ -117,7 +116,7 @@ class Exchange:
     # ------------------------------------------------------------------------------------------------- forwarding
 
     async def _forward(self, treatment: Treatment, group: BackendGroup) -> None:
-        target, prefix = self._target(treatment)
+        target, prefix = forwarded_target(treatment, self._head, self._variable)
         fields = self._request_fields(treatment, prefix)
         tried: set[str] = set()
         fresh = False
@@ -158,6 +157,8 @@ class Exchange:
         lease: Lease | None = None
         relay: Relay | None = None
         failure: TerminatorError | None = None
+        before = frozenset(tried)
+        self._lease = None
         try:
             with deadline.scope:
                 if client.gone:
@@ -169,7 +170,6 @@ class Exchange:
                     fresh=fresh,
                     private=client.private_connections() if group.announces_clients else None,
                 )
-                tried.add(lease.server.key)
                 self._relay = relay = Relay(
                     client.half,
                     lease.connection,
@@ -200,6 +200,9 @@ class Exchange:
             if lease is not None:
                 lease.release(failure, status=self._status)
                 self._count_attempt(lease, relay, failure)
+            elif failure is not None:
+                for key in tried - before:  # there was no connection to it
+                    self._traffic.meters.attempt(group.name, key, failure.reason, None, None)
 
     def _count_attempt(self, lease: Lease, relay: Relay | None, failure: TerminatorError | None) -> None:
         response_seconds = None
@@ -307,7 +310,7 @@ class Exchange:
         values: dict[str, Callable[[], Any]] = {
             "client.address": lambda: client.origin.address,
             "client.port": lambda: client.origin.port,
-            "host": lambda: head.hostname,
+            "host": lambda: host_variable(head.hostname),
             "path": lambda: head.path,
             "query": lambda: head.query or "",
             "uri": lambda: head.target,
@@ -322,19 +325,6 @@ class Exchange:
             "backend": lambda: (self._route.action.route.backend if self._route is not None else None) or "",
         }
         return str(values[name]())
-
-    def _target(self, treatment: Treatment) -> tuple[str, str]:
-        """The target for the backend, and the prefix that was taken off its path. The query is kept as it is."""
-        path, prefix = self._head.path, treatment.prefix
-        if prefix:
-            path = without_prefix(path, prefix)
-        if treatment.rewrite is not None:
-            stripped = path
-            path = treatment.rewrite.expand_path(lambda name: stripped if name == "path" else self._variable(name))
-            readings(path)  # what the client put into the query may not become a dot segment of the path
-        if path == self._head.path:
-            return self._head.target, prefix
-        return (path if self._head.query is None else f"{path}?{self._head.query}"), prefix
 
     # --------------------------------------------------------------------------------------------------- own answers
 
@@ -354,28 +344,16 @@ class Exchange:
 
     def _local_reply(self, treatment: Treatment, keep: bool) -> bytes:
         assert self._entry is not None
-        fields: Fields = []
-        if self._entry.hsts is not None:
-            fields.append((b"strict-transport-security", self._entry.hsts))
-        body, content_type = b"", replies.TEXT
-        redirect, respond = treatment.route.redirect, treatment.route.respond
-        if redirect is not None and treatment.location is not None:
-            self._status = redirect.status
-            fields.append((b"location", treatment.location.expand_location(self._variable)))
-        elif respond is not None:
-            self._status = respond.status
-            body, content_type = respond.body.encode(), respond.content_type.encode()
-        assert self._status is not None
-        if treatment.response_rules is not None:
-            fields = treatment.response_rules.apply(fields, self._variable)
+        answer = local_answer(treatment, self._entry.hsts, self._variable)
+        self._status = answer.status
         return replies.reply(
-            self._status,
+            answer.status,
             close=not keep,
             head_only=self._head.method == "HEAD",
             date=self._traffic.http_date(),
-            fields=fields,
-            body=body,
-            content_type=content_type,
+            fields=answer.fields,
+            body=answer.body,
+            content_type=answer.content_type,
         )
 
     async def _answer_error(self, error: TerminatorError) -> None:

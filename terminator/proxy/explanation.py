@@ -12,22 +12,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from terminator.config import model
-from terminator.config.routes import route_table
 from terminator.config.values import TcpAddress
-from terminator.errors import CertificateError, ClientError, HeadTooLarge, Misdirected, NoRoute
+from terminator.errors import BodyTooLarge, CertificateError, ClientError, HeadTooLarge, Misdirected, NoRoute
 from terminator.proxy.question import Question
+from terminator.proxy.treatment import Treatment, Variable, forwarded_target, host_variable, local_answer, treatments
 from terminator.routing.hostnames import HostTable, parse_pattern
-from terminator.routing.paths import without_prefix
-from terminator.routing.routes import Route
 from terminator.tls.judgement import warnings
 from terminator.tls.material import Pair
 from terminator.wire import request_head, response_head
 from terminator.wire.client_side import ClientSide
 from terminator.wire.forwarding import request_fields, response_fields
-from terminator.wire.header_rules import Rules
 from terminator.wire.replies import https_location
 from terminator.wire.request_head import RequestHead
-from terminator.wire.variables import KNOWN_VARIABLES, Template
+from terminator.wire.variables import KNOWN_VARIABLES
 from terminator.wire.writing import spelled
 
 Fields = list[tuple[bytes, bytes]]
@@ -199,7 +196,7 @@ def _find_host(config: model.Config, asked: Question, story: Explanation) -> mod
 
 
 def _admit(config: model.Config, served: model.Host, head: RequestHead, story: Explanation) -> None:
-    wanted = _hosts(config).lookup(head.hostname)
+    wanted = _hosts(config).lookup(head.hostname) if head.hostname else served
     if wanted is None and story.pattern is None:
         wanted = served
     if wanted is not served:
@@ -228,43 +225,46 @@ def _certificate(one: model.Certificate, host: model.Host, read_pair: ReadPair, 
 def _answer(
     config: model.Config, host: model.Host, head: RequestHead, asked: Question, story: Explanation
 ) -> Explanation:
-    verdicts = route_table(host).explain(head.method, head.path, head.query, head.fields)
+    path = "/" if head.path == "*" else head.path  # OPTIONS * asks whoever serves the root
+    verdicts = treatments(config, host).explain(head.method, path, head.query, head.fields)
     story.routes = tuple(
-        RouteNote(one.route.index, str(one.route), _action(one.route.action), one.won, one.why) for one in verdicts
+        RouteNote(one.route.index, str(one.route), _action(one.route.action.route), one.won, one.why)
+        for one in verdicts
     )
     chosen = next((one.route for one in verdicts if one.won), None)
     if chosen is None:
         raise NoRoute(f"no route of {host.names[0]} matches {head.method} {head.path}")
     story.route = chosen.index
-    route, values = chosen.action, _values(head, asked, chosen)
+    treatment, limit = chosen.action, chosen.action.max_body_bytes
+    if limit and (head.content_length or 0) > limit:
+        raise BodyTooLarge(f"Content-Length {head.content_length} passes {limit} bytes")
+    values = _values(head, asked, treatment)
     hsts = None if host.hsts is None else b"max-age=%d" % int(host.hsts)
-    if route.backend is not None:
-        return _forwarded(config, head, asked, chosen, values, hsts, story)
-    before: Fields = [] if hsts is None else [(b"strict-transport-security", hsts)]
-    outcome, status = "", 200
-    if route.redirect is not None:
-        location = Template.parse(route.redirect.to).expand_location(values)
-        before.append((b"location", location))
-        status, outcome = route.redirect.status, f"redirected with {route.redirect.status} to {location.decode()}"
-    elif route.respond is not None:
-        status, outcome = route.respond.status, f"answered {route.respond.status} with a fixed response"
-    after = _rules(route.response_headers).apply(before, values)
-    story.response_added, story.response_removed = _changes([], after)[0], _removed(route.response_headers)
-    return story.ends(outcome, status=status)
+    if treatment.route.backend is not None:
+        return _forwarded(config, head, asked, treatment, values, hsts, story)
+    answer = local_answer(treatment, hsts, values)
+    story.response_added, story.response_removed = (
+        _changes([], answer.fields)[0],
+        _removed(treatment.route.response_headers),
+    )
+    if treatment.route.redirect is None:
+        return story.ends(f"answered {answer.status} with a fixed response", status=answer.status)
+    location = next((value for name, value in answer.fields if name == b"location"), b"").decode()
+    return story.ends(f"redirected with {answer.status} to {location}", status=answer.status)
 
 
 def _forwarded(
     config: model.Config,
     head: RequestHead,
     asked: Question,
-    chosen: Route[model.Route],
-    values: Callable[[str], str],
+    treatment: Treatment,
+    values: Variable,
     hsts: bytes | None,
     story: Explanation,
 ) -> Explanation:
-    route = chosen.action
+    route = treatment.route
     backend = config.backends[str(route.backend)]
-    story.target, prefix = _target(head, chosen, values)
+    story.target, prefix = forwarded_target(treatment, head, values)
     request_id = config.request_id
     side = ClientSide(
         address=asked.client,
@@ -276,11 +276,15 @@ def _forwarded(
         claims=(request_id.header,) if request_id is not None else (),
     )
     own = [(request_id.header.encode(), values("request.id").encode())] if request_id is not None else []
-    fields = request_fields(head, side, own=own, prefix=prefix)
-    fields = _rules(route.headers).apply(fields, values)
+    authority = head.authority or asked.sni or story.host or ""
+    fields = request_fields(head, side, own=own, prefix=prefix, authority=authority)
+    if treatment.request_rules is not None:
+        fields = treatment.request_rules.apply(fields, values)
     story.request_added, story.request_removed = _changes(head.fields, fields)
     answer = response_head.parse(b"HTTP/1.1 204 No Content\r\n\r\n", request_method=head.method, max_fields=1)
-    said = _rules(route.response_headers).apply(response_fields(answer, head, hsts=hsts), values)
+    said = response_fields(answer, head, hsts=hsts)
+    if treatment.response_rules is not None:
+        said = treatment.response_rules.apply(said, values)
     story.response_added = _changes([], said)[0]
     story.response_removed = _removed(route.response_headers)
     servers = tuple(
@@ -291,38 +295,22 @@ def _forwarded(
     return story.ends(f"forwarded to backend {route.backend} as {head.method} {story.target}")
 
 
-def _target(head: RequestHead, chosen: Route[model.Route], values: Callable[[str], str]) -> tuple[str, str]:
-    path, prefix, route = head.path, "", chosen.action
-    if route.strip_prefix and chosen.path:
-        path, prefix = without_prefix(path, chosen.path), chosen.path
-    if route.rewrite is not None:
-        stripped = path
-        path = Template.parse_path(route.rewrite).expand_path(lambda name: stripped if name == "path" else values(name))
-    if path == head.path:
-        return head.target, prefix
-    return (path if head.query is None else f"{path}?{head.query}"), prefix
-
-
-def _values(head: RequestHead, asked: Question, chosen: Route[model.Route]) -> Callable[[str], str]:
+def _values(head: RequestHead, asked: Question, treatment: Treatment) -> Variable:
     """The variables of this request; those that only a connection can tell stand as their names in parentheses."""
     known = {
-        "host": head.hostname,
+        "host": host_variable(head.hostname),
         "path": head.path,
         "query": head.query or "",
         "uri": head.target,
         "method": head.method,
         "scheme": "https",
         "tls.sni": asked.sni or "",
-        "route": chosen.path or "/",
-        "backend": chosen.action.backend or "",
+        "route": treatment.name,
+        "backend": treatment.route.backend or "",
     }
     if asked.client:
         known["client.address"] = asked.client
     return {**{name: f"({name})" for name in KNOWN_VARIABLES}, **known}.__getitem__
-
-
-def _rules(rules: model.HeaderRules) -> Rules:
-    return Rules.parse(remove=rules.remove, set=rules.set, add=rules.add)
 
 
 def _removed(rules: model.HeaderRules) -> tuple[str, ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from terminator.config import model
 from terminator.config.routes import routes
+from terminator.routing.paths import readings, without_prefix
 from terminator.routing.routes import RouteTable
+from terminator.wire import replies
 from terminator.wire.header_rules import Rules
+from terminator.wire.request_head import RequestHead
 from terminator.wire.variables import Template
 
 
@@ -37,6 +41,54 @@ class Treatment:
     max_body_bytes: int
     """Largest request body; 0 = no limit."""
     patience: Patience
+
+
+Variable = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAnswer:
+    """A response that needs no backend."""
+
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    body: bytes = b""
+    content_type: bytes = replies.TEXT
+
+
+def forwarded_target(treatment: Treatment, head: RequestHead, variable: Variable) -> tuple[str, str]:
+    """The target for the backend, and the prefix that was taken off its path. The query is kept as it is. Raises
+    BadRequest when what the client put into a variable would become a dot segment of the path."""
+    path, prefix = head.path, treatment.prefix
+    if prefix:
+        path = without_prefix(path, prefix)
+    if treatment.rewrite is not None:
+        stripped = path
+        path = treatment.rewrite.expand_path(lambda name: stripped if name == "path" else variable(name))
+        readings(path)
+    if path == head.path:
+        return head.target, prefix
+    return (path if head.query is None else f"{path}?{head.query}"), prefix
+
+
+def local_answer(treatment: Treatment, hsts: bytes | None, variable: Variable) -> LocalAnswer:
+    """The redirect or fixed response of a route that has no backend."""
+    fields = [] if hsts is None else [(b"strict-transport-security", hsts)]
+    redirect, respond = treatment.route.redirect, treatment.route.respond
+    if redirect is not None and treatment.location is not None:
+        fields.append((b"location", treatment.location.expand_location(variable)))
+        answer = LocalAnswer(redirect.status, fields)
+    else:
+        assert respond is not None
+        answer = LocalAnswer(respond.status, fields, respond.body.encode(), respond.content_type.encode())
+    if treatment.response_rules is not None:
+        fields[:] = treatment.response_rules.apply(fields, variable)
+    return answer
+
+
+def host_variable(hostname: str) -> str:
+    """The value of `{host}`: an IPv6 address in brackets, as a URL has it (RFC 3986 §3.2.2)."""
+    return f"[{hostname}]" if ":" in hostname else hostname
 
 
 def treatments(config: model.Config, host: model.Host) -> RouteTable[Treatment]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import trio
 
 from terminator.config.values import TcpAddress, UnixAddress
 from terminator.errors import ConnectFailed
-from terminator.transport.connect import RememberingResolver, connect
+from terminator.transport.connect import RememberingResolver, connect, is_own_fault
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -47,7 +48,7 @@ async def test_a_missing_unix_socket_is_a_refusal(tmp_path: Path) -> None:
 
 
 async def test_a_name_that_does_not_resolve_is_a_refusal() -> None:
-    with pytest.raises(ConnectFailed, match="no-such-name.invalid"):
+    with pytest.raises(ConnectFailed, match=r"no-such-name\.invalid"):
         await connect(TcpAddress("no-such-name.invalid", 80))
 
 
@@ -64,20 +65,37 @@ async def test_a_full_queue_of_a_unix_socket_is_said(tmp_path: Path) -> None:
         sock.close()
 
 
-async def test_the_resolver_remembers_answers_for_a_while(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_resolver_remembers_answers_for_a_while(mock_clock: trio.testing.MockClock) -> None:
     resolver = RememberingResolver(30)
-    first = await resolver.getaddrinfo("127.0.0.1", 80)
-    assert await resolver.getaddrinfo("127.0.0.1", 80) is first
-    await trio.sleep(31)
-    assert await resolver.getaddrinfo("127.0.0.1", 80) is not first
+    first = await resolver.getaddrinfo(b"127.0.0.1", 80)
+    assert await resolver.getaddrinfo(b"127.0.0.1", 80) is first
+    mock_clock.jump(31)
+    assert await resolver.getaddrinfo(b"127.0.0.1", 80) is not first
+
+
+async def test_names_have_lifetimes_of_their_own(mock_clock: trio.testing.MockClock) -> None:
+    resolver = RememberingResolver(30)
+    resolver.lifetimes = {("127.0.0.1", 80): 5.0}
+    short, long = [await resolver.getaddrinfo(b"127.0.0.1", port) for port in (80, 81)]
+    mock_clock.jump(6)
+    assert await resolver.getaddrinfo(b"127.0.0.1", 80) is not short
+    assert await resolver.getaddrinfo(b"127.0.0.1", 81) is long
 
 
 async def test_the_resolver_uses_the_last_answer_when_a_name_stops_resolving(
-    autojump_clock: trio.testing.MockClock,
+    mock_clock: trio.testing.MockClock,
 ) -> None:
     resolver = RememberingResolver(30)
-    question = ("no-such-name.invalid", 80, 0, 0, 0, 0)
-    answer = await resolver.getaddrinfo("127.0.0.1", 80)
+    question = (b"no-such-name.invalid", 80, 0, 0, 0, 0)
+    answer = await resolver.getaddrinfo(b"127.0.0.1", 80)
     resolver._answers[question] = (trio.current_time(), answer)
-    await trio.sleep(31)
-    assert await resolver.getaddrinfo("no-such-name.invalid", 80) is answer
+    mock_clock.jump(31)
+    assert await resolver.getaddrinfo(b"no-such-name.invalid", 80) is answer
+
+
+async def test_want_of_descriptors_is_our_own_fault() -> None:
+    for number, ours in ((errno.EMFILE, True), (errno.ENFILE, True), (errno.ECONNREFUSED, False)):
+        error = ConnectFailed("a")
+        error.__cause__ = OSError(number, "")
+        assert is_own_fault(error) is ours
+    assert not is_own_fault(ConnectFailed("a"))
