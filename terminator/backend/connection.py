@@ -124,7 +124,14 @@ class BackendConnection:
         while (raw := self._incoming.take_head()) is None:
             if self._incoming.overflows:
                 raise BackendInvalid(f"the response head passes {MAX_HEAD_BYTES} bytes")
-            data = await self.stream.receive(RECEIVE_BYTES)
+            try:
+                data = await self.stream.receive(RECEIVE_BYTES)
+            except BackendClosed as error:
+                if self.response_begun:
+                    raise BackendTruncated(
+                        f"the backend reset the connection amid its response head: {error}"
+                    ) from error
+                raise
             if not data:
                 if self.response_begun:
                     raise BackendTruncated("the backend closed the connection amid its response head")

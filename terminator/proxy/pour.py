@@ -23,9 +23,16 @@ WORTHWHILE_BYTES = 131072
 
 
 async def pour(
-    source: Stream, sink: Stream, length: int, *, before_wait: Callable[[], None], after_wait: Callable[[], None]
+    source: Stream,
+    sink: Stream,
+    length: int,
+    *,
+    before_wait: Callable[[], None],
+    after_wait: Callable[[], None],
+    moved: Callable[[int], None],
 ) -> None:
-    """Moves exactly `length` bytes. `before_wait` and `after_wait` are called around waiting for the source.
+    """Moves exactly `length` bytes. `before_wait` and `after_wait` are called around waiting for the source, `moved`
+    with the count of each portion that the sink has taken.
 
     Raises `BackendTruncated` when the source ends or is reset before, and what `sink.send` raises.
     """
@@ -53,4 +60,5 @@ async def pour(
             if taken < len(piece):
                 await sink.send(bytes(_scratch[sent:count]))
                 break
+        moved(count)
         await sink.give_way(count)

@@ -182,9 +182,13 @@ class Relay:
         def before_wait() -> None:
             self._deadline.expect(BackendTimeout, self._patience.body_idle, "the response body stood still")
 
-        self._client.sent_past(left)
         await pour(
-            self._backend.stream, self._client.stream, left, before_wait=before_wait, after_wait=self._deadline.rest
+            self._backend.stream,
+            self._client.stream,
+            left,
+            before_wait=before_wait,
+            after_wait=self._deadline.rest,
+            moved=self._client.sent_past,
         )
 
     async def _final_head(self) -> ResponseHead:
