@@ -246,8 +246,8 @@ class Row:
         self._seen: list[tuple[Family, Labels, int]] = []
         self._read_bytes = 0
 
-    def series(self, start: int = 0) -> Iterator[tuple[Family, Labels, int]]:
-        """Family, label values and first slot of all series so far, without the first `start` of them. The directory
+    def series(self, skip: int = 0) -> Iterator[tuple[Family, Labels, int]]:
+        """Family, label values and first slot of all series so far, without the first `skip` of them. The directory
         only grows: read once, kept."""
         used = self._header[0]
         while self._read_bytes < used:
@@ -259,7 +259,7 @@ class Row:
                 break  # seen before its bytes were: on the next call
             self._seen.append((FAMILIES[name], tuple(labels), slot))
             self._read_bytes = start + length
-        yield from self._seen[start:] if start else self._seen
+        yield from self._seen[skip:] if skip else self._seen
 
     def add(self, family: Family, labels: Labels, *, reserve: bool) -> int | None:
         """A first slot for a new series, None when there is no room. `reserve` leaves what `other` may need."""
