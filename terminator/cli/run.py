@@ -9,6 +9,7 @@ import time
 
 from terminator.cli.versions import version
 from terminator.config.load import DEFAULT_PATH
+from terminator.errors import TerminatorError
 
 HELP = """Serve, in the foreground, until SIGTERM or SIGINT: these drain first, a second one ends at once. SIGHUP
 reloads, SIGUSR1 reopens log files. Exit codes: 0 stopped as asked, 1 failed, 2 the configuration or a file it names is
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from terminator.service import candidate
     from terminator.service.announcements import Versions
     from terminator.service.master import Master
+    from terminator.service.notify import Notify
 
     begun = time.monotonic()
     for number in (signal.SIGHUP, signal.SIGUSR1):
@@ -35,4 +37,10 @@ def run(args: argparse.Namespace) -> int:
     # A reload reads the same file, wherever the process stands by then.
     path = os.path.abspath(args.config)
     versions = Versions(version(), platform.python_version(), ssl.OPENSSL_VERSION)
-    return Master(path, candidate.read(path), versions, os.environ, begun).run()
+    manager = {name: value for name, value in os.environ.items() if name == "NOTIFY_SOCKET"}
+    try:
+        master = Master(path, candidate.read(path), versions, os.environ, begun)
+    except TerminatorError as error:
+        Notify(manager).failed_by(error)
+        raise
+    return master.run()

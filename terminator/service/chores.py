@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 from terminator.service import messages
 from terminator.service.attempt import Attempt
 from terminator.service.expiry import Said, expiring
+from terminator.service.kept import Kept
 from terminator.service.notify import Notify
 from terminator.service.reload import Request
 from terminator.service.standing import Standing
@@ -27,7 +27,6 @@ STATUS_SECONDS = 10.0
 EXPIRY_SECONDS = 3600.0
 DRIFT_SECONDS = 60.0
 DRAIN_SAY_SECONDS = 5.0
-RANDOM_SECRET_BYTES = 48
 
 
 class Realm(Protocol):
@@ -40,6 +39,7 @@ class Realm(Protocol):
     board: Board
     timers: Timers
     notify: Notify
+    kept: Kept
 
     def sentence(self) -> str: ...
 
@@ -49,7 +49,6 @@ class Realm(Protocol):
 class Chores:
     def __init__(self, realm: Realm) -> None:
         self._realm = realm
-        self._random_secret = os.urandom(RANDOM_SECRET_BYTES)
         self._tickets: Tickets | None = None
         self._said: Said = frozenset()
         self._gauges = realm.board.writer(MASTER_ROW)
@@ -65,7 +64,7 @@ class Chores:
         realm.timers.every("expiry", EXPIRY_SECONDS, self._announce_expiry)
         realm.timers.every("drift", DRIFT_SECONDS, self._note_drift)
         if realm.notify.watchdog_seconds is not None:
-            realm.timers.every("watchdog", realm.notify.watchdog_seconds / 2, realm.notify.watchdog)
+            realm.timers.every("watchdog", realm.notify.watchdog_seconds / 2, self._say_alive)
         self._gauges.gauge("terminator_config_last_reload_successful").set(1)
         self._gauges.gauge("terminator_config_last_reload_success_timestamp_seconds").set(time.time())
         self.in_force()
@@ -116,7 +115,7 @@ class Chores:
 
     def _secret(self) -> TicketSecret:
         candidate = self._realm.standing.candidate
-        return TicketSecret(candidate.ticket_secret or self._random_secret, candidate.config.tls.ticket_rotation)
+        return TicketSecret(candidate.ticket_secret or self._realm.kept.secret, candidate.config.tls.ticket_rotation)
 
     def _rotate_tickets(self) -> None:
         now = time.time()
@@ -160,6 +159,11 @@ class Chores:
             self._realm.reload(Request("watch", lambda attempt: None))
 
     # ------------------------------------------------------------------------------------------------ service manager
+
+    def _say_alive(self) -> None:
+        # Stuck workers are ours to replace. When that does not bring one back, the service manager shall start anew.
+        if self._realm.workforce.heard:
+            self._realm.notify.watchdog()
 
     def _say_status(self) -> None:
         self._realm.notify.status(self._realm.sentence())

@@ -19,6 +19,8 @@ from terminator.config.values import Address, SystemdSocket, TcpAddress, UnixAdd
 from terminator.errors import StartError
 
 FIRST_INHERITED_FD = 3
+KEPT_PREFIX = "kept-"
+"""Names of sockets that an earlier process of ours bound and the service manager kept over a restart."""
 LISTENER_MODE = 0o666
 """A unix listener is as open as a TCP port is; who may reach it is decided by the rights of its folder."""
 
@@ -81,7 +83,7 @@ def bind(listener: Listener, workers: int, inherited: Inherited, *, beside_our_o
     if isinstance(where, UnixAddress):
         sock = bind_unix(where.path, LISTENER_MODE, listener.backlog)
         return Bound(listener, shared=(sock,), unlink=(where.path, inode(where.path)))
-    return Bound(listener, per_worker=_bind_tcp(where, workers, listener.backlog, probe=not beside_our_own))
+    return Bound(listener, per_worker=_bind_tcp(where, workers, listener.backlog, inherited, not beside_our_own))
 
 
 def bind_unix(path: str, mode: int, backlog: int, owner: tuple[int, int] = (-1, -1)) -> socket.socket:
@@ -141,10 +143,24 @@ class Inherited:
 
     def close(self) -> None:
         """Lets go of our copies; the service manager keeps its own."""
+        self.drop_kept()
         for _, sock in self._sockets:
             sock.close()
         for fd in self.other_fds.values():
             os.close(fd)
+
+    def take_kept(self, place: tuple[object, ...]) -> list[socket.socket]:
+        """The sockets bound to this place that were kept over a restart; they are the caller's from now on."""
+        taken = [sock for name, sock in self._sockets if name.startswith(KEPT_PREFIX) and sock.getsockname() == place]
+        self._sockets = [entry for entry in self._sockets if entry[1] not in taken]
+        return taken
+
+    def drop_kept(self) -> None:
+        """Closes kept sockets that no listener has taken: their address is no longer configured."""
+        for name, sock in self._sockets:
+            if name.startswith(KEPT_PREFIX):
+                sock.close()
+        self._sockets = [entry for entry in self._sockets if not entry[0].startswith(KEPT_PREFIX)]
 
     def named(self, name: str) -> tuple[socket.socket, ...]:
         """All sockets of this name, at least one; else StartError."""
@@ -166,30 +182,31 @@ def describe(sock: socket.socket) -> str:
 
 
 def _bind_tcp(
-    address: TcpAddress, workers: int, backlog: int, *, probe: bool = True
+    address: TcpAddress, workers: int, backlog: int, inherited: Inherited | None = None, probe: bool = True
 ) -> tuple[tuple[socket.socket, ...], ...]:
     places = _resolve(address)
+    kept = [sock for _, place in places for sock in inherited.take_kept(place)] if inherited is not None else []
     opened: list[socket.socket] = []
     try:
-        for family, place in places if probe else ():
+        for family, place in places if probe and not kept else ():
             # With SO_REUSEPORT a second daemon of the same user would bind without an error and take half of the
             # connections in silence. A socket without it finds whoever is there already.
             _tcp_socket(family, place, reuse_port=False).close()
-        sockets = []
-        for _ in range(workers):
-            own = []
-            for family, place in places:
-                sock = _tcp_socket(family, place, reuse_port=True)
+        sockets: list[list[socket.socket]] = [[] for _ in range(workers)]
+        for family, place in places:
+            # Connections may wait in every kept socket, so each gets a worker even where there are fewer than before.
+            found = [sock for sock in kept if sock.getsockname() == place]
+            for number in range(max(workers, len(found))):
+                sock = found[number] if number < len(found) else _tcp_socket(family, place, reuse_port=True)
                 opened.append(sock)
-                own.append(sock)
-            sockets.append(tuple(own))
+                sockets[number % workers].append(sock)
         for sock in opened:
             sock.listen(backlog)
     except OSError as error:
         for sock in opened:
             sock.close()
         raise _refused(address, error) from error
-    return tuple(sockets)
+    return tuple(tuple(own) for own in sockets)
 
 
 def _tcp_socket(family: int, place: tuple[object, ...], *, reuse_port: bool) -> socket.socket:

@@ -26,6 +26,7 @@ from terminator.service.candidate import Candidate
 from terminator.service.channel import MasterEnd
 from terminator.service.chores import Chores
 from terminator.service.explaining import explained, question_of
+from terminator.service.kept import Kept
 from terminator.service.notify import Notify
 from terminator.service.process import Message
 from terminator.service.reload import Reloads, Request
@@ -66,6 +67,7 @@ class Master:
         self.journal = Journal(config.log, generation=lambda: self.standing.number, owner=owner)
         self.notify = Notify(environ)
         self.inherited = listeners.Inherited(environ)
+        self.kept = Kept(self.notify, self.inherited)
         workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
         self._capabilities = openssl.prove()
         bound = []
@@ -78,6 +80,7 @@ class Master:
             for each_bound in bound:
                 each_bound.close()
             raise
+        self.inherited.drop_kept()
         self.board = Board(worker_row(workers))
         self.timers = Timers()
         self._reloaded = Reloaded()
@@ -239,6 +242,8 @@ class Master:
         before, self.standing = self.standing, standing
         for each in rebound.closing():
             each.close()
+        if rebound.opened or rebound.removed:
+            self.kept.store(standing.bound)
         self._chores.in_force()
         self._backends.in_force(standing.candidate.config.backends)
         if before.candidate.config.admin != standing.candidate.config.admin:
@@ -360,6 +365,7 @@ class Master:
         seconds = time.monotonic() - self._begun
         self.journal.emit(announcements.ready(self.standing, self.workforce.count, seconds))
         self.notify.ready(self.sentence())
+        self.kept.store(self.standing.bound)
 
 
 def _raise_file_limit() -> None:

@@ -58,6 +58,12 @@ class Notify:
     def failed(self, status: str, errno: int = 0) -> None:
         self._send(f"STATUS={status}", *([f"ERRNO={errno}"] if errno else []))
 
+    def failed_by(self, error: BaseException) -> None:
+        """Why the service cannot start: the text in `systemctl status`, and the system's error number if there is one."""
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        number = cause.errno if isinstance(cause, OSError) and cause.errno is not None else 0
+        self.failed(str(error).partition("\n")[0], number)
+
     def store(self, name: str, fds: list[int]) -> None:
         """Keeps `fds` over a restart; they come back by the LISTEN_FDS protocol under `name`."""
         self._send("FDSTORE=1", f"FDNAME={name}", fds=fds)

@@ -103,6 +103,11 @@ class Workforce:
             worker.process.send(message)
 
     @property
+    def heard(self) -> bool:
+        """Whether the event loop of some worker turned lately; true as well while the service starts or stops."""
+        return not self.table.was_ready or self.table.stopping or self.table.any_serving
+
+    @property
     def connections(self) -> int:
         return sum(worker.connections for worker in self.live.values())
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from terminator.errors import StartError
 from terminator.service.notify import Notify
 
 
@@ -122,3 +123,12 @@ def test_without_a_manager_every_message_is_harmless(address: str) -> None:
 def test_a_manager_that_does_not_read_never_blocks(notify: Notify) -> None:
     for _ in range(10_000):
         notify.watchdog()
+
+
+def test_a_start_that_fails_says_why_and_by_which_error(manager: socket.socket, notify: Notify) -> None:
+    failure = StartError("[::]:443: the address is in use\nsecond line")
+    failure.__cause__ = OSError(98, "Address already in use")
+    notify.failed_by(failure)
+    assert lines(manager) == ["STATUS=[::]:443: the address is in use", "ERRNO=98"]
+    notify.failed_by(StartError("no user"))
+    assert lines(manager) == ["STATUS=no user"]
