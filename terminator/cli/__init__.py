@@ -8,6 +8,7 @@ Exit codes: 0 well, 1 failure while running, 2 usage or invalid configuration, 3
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.util
 import os
@@ -33,11 +34,14 @@ COMMANDS = {
 }
 
 FAILED, INVALID, NOT_REACHABLE, INTERRUPTED = 1, 2, 3, 130
+UNPRINTABLE = {errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+"""What printing fails with when stdout is closed, or a file on a full disk."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code. Usage errors leave by SystemExit(2), as argparse does it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _complete_streams()
     try:
         args = _parser(arguments).parse_args(arguments)
         code: int = args.run(args)
@@ -55,6 +59,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) has seen enough. The interpreter's own flush at exit must find nothing to fail on.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        if error.errno not in UNPRINTABLE or error.filename is not None:
+            raise
+        print(f"terminator: the output cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _complete_streams() -> None:
+    """Gives a program that was started with one of descriptors 0 to 2 closed something in its place: else a socket
+    would get the number, and what is printed would go to a peer. Writing to stdout still fails (EBADF), as it would
+    have, and can be told on stderr."""
+    for number, name, mode in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:

@@ -81,6 +81,21 @@ def test_a_reader_that_has_seen_enough_is_no_crash(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("command", ["schema", "schema --format markdown"])
+def test_output_that_cannot_be_written_is_told_and_no_crash(tmp_path: Path, command: str, redirection: str) -> None:
+    line = f"{sys.executable} -W error -m terminator {command} {redirection}"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("terminator: the output cannot be written: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_closed_stderr_changes_no_exit_code(tmp_path: Path) -> None:
+    line = f"{sys.executable} -W error -m terminator run --config missing.yaml <&- >&- 2>&-"
+    assert subprocess.run(line, shell=True, timeout=60, cwd=tmp_path).returncode == 2
+
+
 def test_a_command_imports_only_itself(tmp_path: Path) -> None:
     script = (
         "import sys; from terminator.cli import main\n"
