@@ -183,9 +183,6 @@ class Traffic:
         serve = arrival.serve if listening.config.tls else plain.serve
         try:
             await serve(self, listening, sock, peer, accepted_at, connection_id)
-        except trio.Cancelled:
-            self._cut += 1
-            raise
         except Exception as error:
             self.emit(
                 ServerCrash(
@@ -196,6 +193,9 @@ class Traffic:
                     generation=generation,
                 )
             )
+        except BaseException:  # Cancelled, or a group of it where a nursery was open: an upload, a tunnel
+            self._cut += 1
+            raise
         finally:
             self.departures.forget(sock)
             if sock.fileno() >= 0:

@@ -168,3 +168,4 @@ def test_a_websocket_is_cut_when_the_drain_is_over(start, echo, open_websocket):
         with pytest.raises(ConnectionClosed):
             client.recv(timeout=5)
     assert daemon.wait_for("tunnel.closed")["tunnel.closed_by"] == "drain"
+    assert daemon.wait_for("server.stop")["server.connections_cut"] == 1
