@@ -21,16 +21,16 @@ from terminator.service.account import Reloaded
 from terminator.service.admin_link import AdminLink, AdminSockets
 from terminator.service.announcements import Versions
 from terminator.service.attempt import Attempt
-from terminator.service.backends import Backends, CommandRefused
+from terminator.service.backends import Backends
 from terminator.service.candidate import Candidate
 from terminator.service.channel import MasterEnd
 from terminator.service.chores import Chores
-from terminator.service.explaining import explained, question_of
 from terminator.service.kept import Kept
 from terminator.service.notify import Notify
 from terminator.service.process import Message
+from terminator.service.questions import Questions
 from terminator.service.reload import Reloads, Request
-from terminator.service.reports import Reported, Reports
+from terminator.service.reports import Reports
 from terminator.service.standing import Rebound, Standing
 from terminator.service.timers import Timers
 from terminator.service.workforce import Workforce
@@ -58,8 +58,8 @@ class Master:
         """begun: when the start began, on the monotonic clock; `candidate` was read after it."""
         config = candidate.config
         self._begun = begun
-        self._started = datetime.now(UTC)
-        self._versions = versions
+        self.started = datetime.now(UTC)
+        self.versions = versions
         self.config_path = config_path
         self._identity = children.identity(config.user, config.group)
         self.admin_gid = self._identity.gid if self._identity is not None else -1
@@ -69,7 +69,7 @@ class Master:
         self.inherited = listeners.Inherited(environ)
         self.kept = Kept(self.notify, self.inherited)
         workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
-        self._capabilities = openssl.prove()
+        self.capabilities = openssl.prove()
         bound = []
         try:
             for each in config.listeners:
@@ -83,9 +83,9 @@ class Master:
         self.inherited.drop_kept()
         self.board = Board(worker_row(workers))
         self.timers = Timers()
-        self._reloaded = Reloaded()
+        self.reloaded = Reloaded()
         self._chores = Chores(self)
-        self.contexts = ContextStore(self._capabilities, self._chores.tickets())
+        self.contexts = ContextStore(self.capabilities, self._chores.tickets())
         self.contexts.commit(self.contexts.prepare(candidate.materials))
         self._selector = selectors.DefaultSelector()
         self._reloads = Reloads(self)
@@ -98,10 +98,10 @@ class Master:
             came=self._worker_came,
             gone=self._worker_gone,
         )
-        self._reports = Reports(self.workforce)
-        self._backends = Backends(self.workforce.send, lambda: list(self.workforce.live), self.journal.emit)
+        self.reports = Reports(self.workforce)
+        self.backends = Backends(self.workforce.send, lambda: list(self.workforce.live), self.journal.emit)
         self.admin = AdminLink(
-            fork=self._fork_admin, selector=self._selector, emit=self.journal.emit, ask=self._admin_asks
+            fork=self._fork_admin, selector=self._selector, emit=self.journal.emit, ask=Questions(self).ask
         )
         self._announced = False
         self._stopping: str | None = None
@@ -112,22 +112,22 @@ class Master:
 
     def run(self) -> int:
         _raise_file_limit()
-        problems = self._capabilities.problems
+        problems = self.capabilities.problems
         for event in announcements.at_start(
-            self._versions, self.config_path, self.standing.candidate, problems, datetime.now(UTC)
+            self.versions, self.config_path, self.standing.candidate, problems, datetime.now(UTC)
         ):
             self.journal.emit(event)
         self._watch_signals()
         gc.collect()
         self.admin.serve(self._admin_sockets)
-        versions = self._versions
+        versions = self.versions
         self._chores.start(version=versions.terminator, python=versions.python, openssl=versions.openssl)
         while not self._over():
             self._turn()
         return self._finish()
 
     def _turn(self) -> None:
-        due = [part.wake_at() for part in (self.workforce, self.admin, self._reloads, self._reports, self.timers)]
+        due = [part.wake_at() for part in (self.workforce, self.admin, self._reloads, self.reports, self.timers)]
         now = time.monotonic()
         timeout = max(0.0, min((moment for moment in due if moment is not None), default=now + 60) - now)
         if self.journal.filenos():
@@ -136,7 +136,7 @@ class Master:
         for key, _ in self._selector.select(timeout):
             key.data()
         now = time.monotonic()
-        for part in (self.workforce, self.admin, self._reloads, self._reports, self.timers):
+        for part in (self.workforce, self.admin, self._reloads, self.reports, self.timers):
             part.tick(now)
         if self.workforce.gave_up is not None and self._stopping is None:
             self._exit_code = 1
@@ -245,12 +245,12 @@ class Master:
         if rebound.opened or rebound.removed:
             self.kept.store(standing.bound)
         self._chores.in_force()
-        self._backends.in_force(standing.candidate.config.backends)
+        self.backends.in_force(standing.candidate.config.backends)
         if before.candidate.config.admin != standing.candidate.config.admin:
             self.admin.serve(rebound.admin)
 
     def reload_ended(self, attempt: Attempt) -> None:
-        self._reloaded.note(attempt)
+        self.reloaded.note(attempt)
         self.journal.emit(attempt.event())
         self.notify.ready(self.sentence())
         self._chores.reload_ended(attempt)
@@ -284,58 +284,20 @@ class Master:
 
     def _worker_says(self, number: int, message: Message) -> None:
         self._reloads.heard(number, message)
-        self._reports.heard(number, message)
-        self._backends.heard(number, message)
+        self.reports.heard(number, message)
+        self.backends.heard(number, message)
 
     def _worker_came(self, number: int) -> None:
         self._reloads.came(number)
-        self._backends.came(number)
+        self.backends.came(number)
 
     def _worker_gone(self, number: int) -> None:
         self.board.retire(worker_row(number))
         if self._stopping is None:
             self._chores.worker_restarted()
         self._reloads.gone(number)
-        self._reports.gone(number)
-        self._backends.gone(number)
-
-    def _admin_asks(self, message: Message, answer: Callable[[int, object], None]) -> None:
-        match message:
-            case {"what": "ready"}:
-                ready = self._stopping is None and self.workforce.table.any_serving
-                answer(200 if ready else 503, {"ready": ready, "state": self.state()})
-            case {"what": "certs"}:
-                answer(200, account.certs(self.standing))
-            case {"what": "status"}:
-                self._reports.ask(lambda reported: answer(200, self._status(reported)))
-            case {"what": "reload", "dry_run": bool(dry_run), "accept_worse": bool(accept_worse)}:
-                codes = {"ok": 200, "unchanged": 200, "refused": 409, "failed": 500}
-                self.reload(
-                    Request(
-                        "command",
-                        lambda attempt: answer(codes[attempt.outcome], attempt.as_json()),
-                        dry_run=dry_run,
-                        accept_worse=accept_worse,
-                    )
-                )
-            case {"what": "backend", "backend": str(name), "server": str(server), "command": str(command)}:
-                configured = self.standing.candidate.config.backends
-                try:
-                    answer(200, self._backends.command(configured, name, server, command))
-                except CommandRefused as error:
-                    answer(404, {"error": str(error)})
-            case {"what": "explain", "question": dict(query)}:
-                try:
-                    asked = question_of(query)
-                except ValueError as error:
-                    answer(400, {"error": str(error)})
-                    return
-                standing, capabilities = self.standing, self._capabilities
-                self._reports.ask(
-                    lambda reported: answer(200, explained(asked, standing, capabilities, reported.backends))
-                )
-            case _:
-                answer(400, {"error": "the master does not know this question"})
+        self.reports.gone(number)
+        self.backends.gone(number)
 
     # ------------------------------------------------------------------------------------------------------- telling
 
@@ -345,20 +307,7 @@ class Master:
         return "serving" if self._announced else "starting"
 
     def sentence(self) -> str:
-        return account.sentence(self.standing, self.workforce, self._reloaded)
-
-    def _status(self, reported: Reported) -> dict[str, object]:
-        return account.status(
-            version=self._versions.terminator,
-            started=self._started,
-            state=self.state(),
-            config_path=self.config_path,
-            standing=self.standing,
-            workforce=self.workforce,
-            reloaded=self._reloaded,
-            reported=reported,
-            capabilities_off=self._capabilities.problems,
-        )
+        return account.sentence(self.standing, self.workforce, self.reloaded)
 
     def _say_ready(self) -> None:
         self._announced = True
