@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # what will be read now is as new as a reload could make it
     import platform
     import ssl
 
@@ -32,8 +34,6 @@ def run(args: argparse.Namespace) -> int:
     from terminator.service.notify import Notify
 
     begun = time.monotonic()
-    for number in (signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)  # what is read now is as new as a reload could make it
     # A reload reads the same file, wherever the process stands by then.
     path = os.path.abspath(args.config)
     versions = Versions(version(), platform.python_version(), ssl.OPENSSL_VERSION)

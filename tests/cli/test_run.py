@@ -96,6 +96,21 @@ def test_a_closed_stderr_changes_no_exit_code(tmp_path: Path) -> None:
     assert subprocess.run(line, shell=True, timeout=60, cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize("number", ["SIGHUP", "SIGUSR1"])
+def test_a_signal_amid_the_start_does_not_kill(tmp_path: Path, number: str) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from terminator.cli import main\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == 'terminator.service': os.kill(os.getpid(), signal.{number})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.exit(main(['run', '--config', 'missing.yaml']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 2, done
+
+
 def test_a_command_imports_only_itself(tmp_path: Path) -> None:
     script = (
         "import sys; from terminator.cli import main\n"
