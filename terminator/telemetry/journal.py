@@ -121,11 +121,18 @@ class Journal:
             for fd in self.filenos():
                 poll.register(fd, select.POLLOUT)
             poll.poll(min(left, 0.05) * 1000)
-        lost = 0
-        for destination in self.destinations():
-            before = destination.lost
+        destinations, lifecycle = self.destinations(), self._outlets["lifecycle"]
+        lost = -sum(destination.lost for destination in destinations)
+        for destination in destinations:
             destination.give_up()
-            lost += destination.lost - before
+        for destination in destinations:
+            if destination is not lifecycle:
+                self.settle(destination)  # its losses are said, if the lifecycle log takes a line at once
+        if lifecycle is not None:
+            lifecycle.write()
+        for destination in destinations:
+            destination.give_up()
+            lost += destination.lost
             destination.close()
         self._outlets = dict.fromkeys(SINKS)
         self._plans.clear()

@@ -264,6 +264,20 @@ def test_close_is_bounded_when_the_reader_stands_still(stdio: Callable[[int, int
     os.close(write_end)
 
 
+def test_what_is_lost_at_the_close_is_said(stdio: Callable[[int, int], None], tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    stdio(write_end, 1)
+    journal = Journal(Log(handshakes="off", requests="stdout", lifecycle=str(tmp_path / "life.log")))
+    for _ in range(2000):
+        journal.emit(HttpRequest(conn_id="c", listener="l"))
+    lost = journal.close(0.1)
+    [said] = lines(tmp_path / "life.log")
+    assert (said["event"], said["log.destination"], said["log.dropped"]) == (LogDropped.event, "stdout", lost)
+    assert lost > 1000
+    os.close(read_end)
+    os.close(write_end)
+
+
 def test_a_reader_that_is_gone_is_counted(stdio: Callable[[int, int], None]) -> None:
     read_end, write_end = os.pipe()
     stdio(write_end, 1)
