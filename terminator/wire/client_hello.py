@@ -115,7 +115,7 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> ClientHello | NeedMore:
         return _parse_fragments(data, hello_bytes, max_bytes) if record_bytes >= 4 else _tiny_start(data, max_bytes)
     end = 5 + record_bytes
     if end > max_bytes:
-        raise HelloError("hello_too_large", f"the ClientHello takes {end} bytes; {max_bytes} are accepted")
+        raise HelloError("hello_too_large", f"the ClientHello takes {end} bytes on the wire; {max_bytes} are accepted")
     if record_bytes > MAX_RECORD_BYTES:
         raise HelloError("malformed_hello", f"a record of {record_bytes} bytes (RFC 8446 §5.1: at most 2^14)")
     if size < end:
@@ -134,7 +134,8 @@ def without_grease(values: Iterable[int]) -> list[int]:
 def _parse_fragments(data: bytes, hello_bytes: int, max_bytes: int) -> ClientHello | NeedMore:
     """A hello that does not fill exactly one record (RFC 8446 §5.1: fragments of any size, none empty)."""
     if hello_bytes + 9 > max_bytes:
-        raise HelloError("hello_too_large", f"the ClientHello takes {hello_bytes} bytes; {max_bytes} are accepted")
+        needed = hello_bytes + 9
+        raise HelloError("hello_too_large", f"the ClientHello takes {needed} bytes on the wire; {max_bytes} are accepted")
     message_bytes = hello_bytes + 4
     fragments: list[bytes] = []
     gathered, start, size = 0, 0, len(data)
@@ -189,7 +190,7 @@ def _unusual_start(data: bytes, max_bytes: int) -> ClientHello | NeedMore:
         if len(data) < 3:
             return NeedMore(3 - len(data))
         if data[1] == 3:
-            raise HelloError("malformed_hello", f"a {RECORD_TYPES[first]} record where a ClientHello is due")
+            raise HelloError("malformed_hello", f"a record of type {RECORD_TYPES[first]} where a ClientHello is due")
     if first & 0x80:
         # The SSL 2.0 form carries no extensions, hence no name to choose a host by; RFC 8446 §D.5 forbids it.
         if len(data) < 5:

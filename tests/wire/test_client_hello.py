@@ -323,6 +323,11 @@ def test_refused_whole_and_at_every_later_length(data: bytes, reason: str) -> No
             assert answer.missing_bytes > 0
 
 
+def test_a_hello_that_is_refused_for_its_size_is_told_to_be_larger_than_the_limit() -> None:
+    with pytest.raises(HelloError, match="takes 65544 bytes on the wire; 65536 are accepted"):
+        parse(b"\x16\x03\x01\x40\x00\x01\x00\xff\xff")
+
+
 def test_the_size_limit_is_the_callers() -> None:
     hello = message(body(extension(21, bytes(3000))))
     for data in (record(hello), fragmented(hello, 1000), fragmented(hello, 3)):
