@@ -118,6 +118,9 @@ class Traffic:
 
     def add_listener(self, listening: Listening) -> None:
         """Accepts on one more socket, replacing a listener of the same name; takes the socket over."""
+        if self.draining:
+            listening.sock.close()  # too late: the end has begun, perhaps before `run` did
+            return
         self.remove_listener(listening.name)
         self._arrivals_in.send_nowait(listening)
 

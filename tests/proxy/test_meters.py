@@ -1,0 +1,43 @@
+"""Counts stand on the board under configured names; what a client invents is `other` or `none`."""
+
+from __future__ import annotations
+
+from terminator.proxy.meters import Meters
+from terminator.telemetry.board import Board, Distribution, worker_row
+
+
+def test_a_request_is_counted_by_route_method_and_status() -> None:
+    board = Board(worker_row(1))
+    meters = Meters(board.writer(worker_row(0)))
+    meters.request("a.test", "/", "GET", 200, None, 0.01)
+    meters.request("a.test", "/", "BREW", 799, "backend_timeout", 0.02)
+    meters.request(None, None, None, None, "bad_request", 0.0)
+    counted = board.snapshot()["terminator_http_requests_total"]
+    assert counted == {
+        ("a.test", "/", "GET", "200"): 1,
+        ("a.test", "/", "other", "other"): 1,
+        ("none", "none", "none", "none"): 1,
+    }
+    errors = board.snapshot()["terminator_http_request_errors_total"]
+    assert errors == {("backend_timeout",): 1, ("bad_request",): 1}
+
+
+def test_an_attempt_is_counted_with_its_times() -> None:
+    board = Board(worker_row(1))
+    meters = Meters(board.writer(worker_row(0)))
+    meters.attempt("web", "127.0.0.1:80", None, 0.001, 0.2)
+    meters.attempt("web", "127.0.0.1:80", "backend_timeout", None, None)
+    seen = board.snapshot()
+    assert seen["terminator_backend_requests_total"] == {("web", "127.0.0.1:80"): 2}
+    assert seen["terminator_backend_errors_total"] == {("web", "127.0.0.1:80", "backend_timeout"): 1}
+    response = seen["terminator_backend_response_duration_seconds"][("web",)]
+    assert isinstance(response, Distribution)
+    assert response.count == 1
+
+
+def test_bytes_are_counted_by_direction() -> None:
+    board = Board(worker_row(1))
+    meters = Meters(board.writer(worker_row(0)))
+    meters.bytes_moved(0, 10)
+    meters.bytes_moved(3, 10)
+    assert board.snapshot()["terminator_client_bytes_total"] == {("sent",): 20, ("received",): 3}
