@@ -33,19 +33,13 @@ async def serve(
     traffic: Traffic, listening: Listening, sock: socket.socket, peer: object, accepted_at: float, connection_id: str
 ) -> None:
     """The connection handler of a TLS listener. Takes `sock` over: it is closed afterwards in every case."""
-    limits = traffic.generation.config.limits
-    origin = origin_of(sock, peer)
-    if not traffic.admission.enter(origin.address, limits.connections_per_ip):
-        sock.close()
-        traffic.turned_away("connections_per_ip")
-        return
+    arrival = _Arrival(traffic, listening, connection_id, origin_of(sock, peer))
     try:
-        arrival = _Arrival(traffic, listening, connection_id, origin)
         client = await arrival.shake_hands(sock, accepted_at)
         if client is not None:
             await _serve_client(traffic, client)
     finally:
-        traffic.admission.leave(origin.address)
+        arrival.leave()
 
 
 async def _serve_client(traffic: Traffic, client: Client) -> None:
@@ -77,6 +71,20 @@ class _Arrival:
         self._origin = origin
         self._proxy_address: str | None = None
         self._trusted = False
+        self._counted: str | None = None
+
+    def _enter(self) -> bool:
+        """Counts the connection for its client's address, if that may have one more open."""
+        limit = self._generation.config.limits.connections_per_ip
+        if not self._traffic.admission.enter(self._origin.address, limit):
+            return False
+        self._counted = self._origin.address
+        return True
+
+    def leave(self) -> None:
+        """The connection has been closed."""
+        if self._counted is not None:
+            self._traffic.admission.leave(self._counted)
 
     async def shake_hands(self, sock: socket.socket, accepted_at: float) -> Client | None:
         """The client once its handshake is done, None if there is none to serve. Either way it has been recorded."""
@@ -86,6 +94,10 @@ class _Arrival:
         in_progress.inc()
         try:
             await self._read_proxy_header(sock, accepted_at, seconds)
+            if not self._enter():
+                sock.close()
+                traffic.turned_away("connections_per_ip")
+                return None
             result = await handshake(
                 sock,
                 accepted_at=accepted_at,

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import socket
 import ssl
+import subprocess
 import threading
 import time
 
@@ -66,27 +68,28 @@ def test_half_open_handshakes_leave_nothing(start, answering):
 
 
 def test_renegotiation_is_refused(start, answering):
-    """TLS 1.2 lets a client ask for one handshake after another (CVE-2011-1473)."""
+    """TLS 1.2 lets a client ask for one handshake after another (CVE-2011-1473). `R` makes openssl ask."""
     daemon = start(answering(ok()).address)
-    context = ssl.create_default_context(cafile=daemon.config["hosts"][0]["certificates"][0]["chain"])
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    with daemon.connect_plain() as plain:
-        tls = context.wrap_bio(incoming, outgoing, server_hostname="a.test")
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                plain.sock.sendall(outgoing.read())
-                incoming.write(plain.sock.recv(65536))
-        plain.sock.sendall(outgoing.read())
-        if not hasattr(tls, "renegotiate"):  # `ssl` cannot ask; OP_NO_RENEGOTIATION is looked at in tests/tls
-            tls.write(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
-            plain.sock.sendall(outgoing.read())
-            incoming.write(plain.sock.recv(65536))
-            assert b" 200 " in tls.read(65536)
+    command = [
+        "openssl",
+        "s_client",
+        "-connect",
+        f"127.0.0.1:{daemon.ports['https']}",
+        "-servername",
+        "a.test",
+        "-tls1_2",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        daemon.wait_for("tls.handshake", {"tls.established": True})
+        client.stdin.write(b"R\n")
+        client.stdin.flush()
+        said = client.stdout.read()
+        client.stdin.close()
+    assert b"RENEGOTIATING" in said
+    assert b"no renegotiation" in said
+    assert len(daemon.all("tls.handshake")) == 1
 
 
 def test_very_many_tiny_chunks_cost_bounded_cpu(start, answering):
@@ -179,6 +182,25 @@ def test_connections_per_ip(start, answering):
         return True
 
     eventually(let_in)
+    for client in held:
+        client.request()
+        assert client.receive_response().status == 200
+        client.close()
+
+
+def test_connections_per_ip_behind_a_trusted_proxy(start, site, answering):
+    """The address that counts is the client's: that of the proxy stands for many."""
+    listener = site.listener(proxy_protocol={"trusted": ["127.0.0.0/8"]})
+    daemon = start(answering(ok()).address, listeners=[listener], limits={"connections_per_ip": 1})
+
+    def connect(address: str) -> Conversation:
+        plain = socket.create_connection(("127.0.0.1", daemon.ports["https"]), 10)
+        plain.sendall(f"PROXY TCP4 {address} 198.51.100.1 40000 443\r\n".encode())
+        return Conversation(daemon.secure(plain, "a.test"))
+
+    held = [connect(f"192.0.2.{number}") for number in range(1, 4)]
+    with pytest.raises((OSError, ssl.SSLError)):
+        connect("192.0.2.1")
     for client in held:
         client.request()
         assert client.receive_response().status == 200
