@@ -133,9 +133,9 @@ def without_grease(values: Iterable[int]) -> list[int]:
 
 def _parse_fragments(data: bytes, hello_bytes: int, max_bytes: int) -> ClientHello | NeedMore:
     """A hello that does not fill exactly one record (RFC 8446 §5.1: fragments of any size, none empty)."""
-    if hello_bytes + 9 > max_bytes:
-        needed = hello_bytes + 9
-        raise HelloError("hello_too_large", f"the ClientHello takes {needed} bytes on the wire; {max_bytes} are accepted")
+    end = hello_bytes + 9
+    if end > max_bytes:
+        raise HelloError("hello_too_large", f"the ClientHello takes {end} bytes on the wire; {max_bytes} are accepted")
     message_bytes = hello_bytes + 4
     fragments: list[bytes] = []
     gathered, start, size = 0, 0, len(data)
