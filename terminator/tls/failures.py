@@ -181,7 +181,8 @@ def _ssl_failure(error: ssl.SSLError, phase: str, tls13: bool) -> HandshakeError
     if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE" and not tls13:
         sent = "handshake_failure"  # RFC 8446 §6.2 introduced certificate_required
     detail = reason.replace("_", " ").lower() if reason else str(error)
-    return HandshakeError(kind, phase, detail, openssl=reason or None, alert_sent=sent)
+    raw = reason or (str(error) if kind == "other" else None)
+    return HandshakeError(kind, phase, detail, openssl=raw, alert_sent=sent)
 
 
 def _certificate_failure(error: ssl.SSLCertVerificationError, phase: str) -> HandshakeError:
