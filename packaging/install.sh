@@ -27,7 +27,7 @@ files() { # every file outside PREFIX: source, mode, target
 		systemd/hooks/lego 0755 $PREFIX/hooks/lego
 		systemd/hooks/acme.sh 0755 $PREFIX/hooks/acme.sh
 		systemd/hooks/install-pair 0755 $PREFIX/hooks/install-pair
-		man/terminator.8 0644 /usr/share/man/man8/terminator-proxy.8
+		man/terminator.8 0644 /usr/share/man/man8/terminator.8
 		man/terminator.yaml.5 0644 /usr/share/man/man5/terminator.yaml.5
 		systemd/terminator.yaml 0644 $PREFIX/share/terminator.yaml
 		config/terminator.schema.json 0644 $PREFIX/share/terminator.schema.json

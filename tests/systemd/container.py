@@ -82,7 +82,12 @@ class Container:
     def run(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs a command inside, waits for it."""
         done = subprocess.run(
-            self._inside(command), capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+            self._inside(command),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
