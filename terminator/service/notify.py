@@ -59,7 +59,7 @@ class Notify:
         self._send(f"STATUS={status}", *([f"ERRNO={errno}"] if errno else []))
 
     def failed_by(self, error: BaseException) -> None:
-        """Why the service cannot start: the text in `systemctl status`, and the system's error number if there is one."""
+        """Why the service cannot start: the text in `systemctl status`, and the system's error number if any."""
         cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
         number = cause.errno if isinstance(cause, OSError) and cause.errno is not None else 0
         self.failed(str(error).partition("\n")[0], number)
