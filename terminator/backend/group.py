@@ -148,10 +148,14 @@ class BackendGroup:
 
     def rules(self) -> HealthRules:
         check, passive = self.backend.health_check or model.HealthCheck(), self.backend.passive_check
+        down_for = passive.down_for
+        if self.backend.health_check is not None:
+            # By then the checks have found out what is true; a server that is well again is not left out longer.
+            down_for = min(down_for, check.rise * check.interval)
         return HealthRules(
             fail_count=passive.fail_count,
             fail_window=passive.fail_window,
-            down_for=passive.down_for,
+            down_for=down_for,
             count_5xx=passive.count_5xx,
             rise=check.rise,
             fall=check.fall,
@@ -221,7 +225,7 @@ class BackendGroup:
             raise NoServer(f"no server of {self.name} is available")
         if chosen.server.health.state == "up":
             self.standing.unavailable_said = False
-        elif not chosen.available:
+        elif not chosen.available and not tried:
             self._say_unavailable("fail_open: requests go to servers that are down")
         return chosen.server
 
@@ -234,9 +238,10 @@ class BackendGroup:
             self._shared.search(now)
             for member in self._members:
                 member.server.elsewhere = self._shared.elsewhere(self.name, member.key)
-        return pick(
-            self.standing.policy, self._members, tried=tried, fail_open=self.backend.fail_open, hash_key=hash_key
-        )
+        # A retry has nothing to lose: where no other server is left it goes to one that is held for down, perhaps
+        # wrongly or no longer. It was seen that a restored server was needed before anything had noticed it.
+        fail_open = self.backend.fail_open or bool(tried)
+        return pick(self.standing.policy, self._members, tried=tried, fail_open=fail_open, hash_key=hash_key)
 
     async def _connect(self, server: Server, seconds: float, private: PrivateConnections | None) -> BackendConnection:
         with trio.move_on_after(seconds):

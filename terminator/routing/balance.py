@@ -1,9 +1,9 @@
 """Which server gets the next attempt: first who may, then who shall.
 
 `pick` narrows a backend's servers down to those that may have the request: available, not tried before, below their
-`max_connections`; backups only when no other is left; every server all the same when none is available and `fail_open`
-says so. Among these the policy chooses. Policies keep no time and roll no dice of their own: weights are handed in as
-they are now (`Health.share`), `random` is an argument.
+`max_connections`; backups only when no other is left; every server all the same when none of these is available and
+`fail_open` says so. Among these the policy chooses. Policies keep no time and roll no dice of their own: weights are
+handed in as they are now (`Health.share`), `random` is an argument.
 
 consistent_hash is weighted rendezvous hashing (Thaler and Ravishankar 1998): each server draws a number from the key
 and its own name, the best draw wins. A server that leaves moves only its own keys, one that comes takes only its share,
@@ -81,10 +81,10 @@ def pick(
     policy: Policy, servers: Sequence[C], *, tried: Collection[str], fail_open: bool, hash_key: bytes
 ) -> C | Refusal:
     """The server for the next attempt. tried: keys of the servers that earlier attempts of this request went to."""
-    allowed = [one for one in servers if one.available]
+    untried = [one for one in servers if one.key not in tried] if tried else servers
+    allowed = [one for one in untried if one.available]
     if not allowed and fail_open:
-        allowed = [one for one in servers if not one.commanded]
-    allowed = [one for one in allowed if one.key not in tried] if tried else allowed
+        allowed = [one for one in untried if not one.commanded]
     rank = [one for one in allowed if not one.backup] or allowed
     if not rank:
         return Refusal.DOWN

@@ -75,7 +75,7 @@ FULL_A, FULL_B = (replace(one, max_connections=2, in_flight=2) for one in (A, B)
         ([DOWN_A, DOWN_B], ("a", "b"), True, Refusal.DOWN),
         ([replace(DOWN_A, commanded=True), DOWN_B], (), True, "b"),
         ([replace(DOWN_A, commanded=True)], (), True, Refusal.DOWN),
-        ([DOWN_A, B], ("b",), True, Refusal.DOWN),  # fail_open is for the case that none is available
+        ([DOWN_A, B], ("b",), True, "a"),  # none that is available is left
         ([FULL_A, B], (), False, "b"),
         ([FULL_A, FULL_B], (), False, Refusal.FULL),
         ([FULL_A, FULL_B, BACKUP], (), False, Refusal.FULL),  # full is not down: the request waits
@@ -110,9 +110,9 @@ def test_whoever_is_picked_may_have_the_request(
     among: list[Server], tried: set[str], fail_open: bool, policy: str, hash_key: bytes
 ) -> None:
     chosen = pick(policy_named(policy, Random(1).random), among, tried=tried, fail_open=fail_open, hash_key=hash_key)
-    open_ = [one for one in among if one.available] or (among if fail_open else [])
-    untried = [one for one in open_ if one.key not in tried]
-    rank = [one for one in untried if not one.backup] or untried
+    untried = [one for one in among if one.key not in tried]
+    open_ = [one for one in untried if one.available] or (untried if fail_open else [])
+    rank = [one for one in open_ if not one.backup] or open_
     free = [one for one in rank if one.max_connections == 0 or one.in_flight < one.max_connections]
     if isinstance(chosen, Server):
         assert chosen in free
