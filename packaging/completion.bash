@@ -1,8 +1,16 @@
 # bash completion for terminator, written by packaging/generate.py; zsh takes it after `bashcompinit`.
 _terminator() {
 	local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=''
-	case $before in
-		--format) words='json markdown' ;;
+	case "${COMP_WORDS[1]} $before" in
+		'backend --format') words='text json' ;;
+		'certs --format') words='text json' ;;
+		'check --format') words='text json' ;;
+		'explain --format') words='text json' ;;
+		'reload --format') words='text json' ;;
+		'report --format') words='text json' ;;
+		'schema --format') words='json markdown' ;;
+		'status --format') words='text json' ;;
+		'top --format') words='text json' ;;
 	esac
 	if [ -n "$words" ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

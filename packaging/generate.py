@@ -82,9 +82,9 @@ def man_command() -> str:
         ".SH DESCRIPTION",
         roff(
             "terminator takes TLS connections, chooses certificate and TLS policy by server name, and forwards "
-            "HTTP/1.1 to backends chosen by the routes of terminator.yaml(5). It runs in the foreground under a service "
-            "manager. Results go to standard output, diagnostics to standard error; `--format json` makes every query's answer "
-            "one JSON object."
+            "HTTP/1.1 to backends chosen by the routes of terminator.yaml(5). It runs in the foreground under a "
+            "service manager. Results go to standard output, diagnostics to standard error; `--format json` makes "
+            "every query's answer one JSON object."
         ),
         ".SH COMMANDS",
     ]
@@ -186,20 +186,20 @@ def completion() -> str:
         ]
         cases.append(f"\t\t{name}) words='{' '.join([*options, *positional, '--help'])}' ;;")
     values = {
-        option: " ".join(map(str, action.choices))
-        for _, _, parser in commands()
+        f"{name} {option}": " ".join(map(str, action.choices))
+        for name, _, parser in commands()
         for action in actions(parser)
         if action.choices
         for option in action.option_strings
     }
-    choices = [f"\t\t{option}) words='{words}' ;;" for option, words in sorted(values.items())]
+    choices = [f"\t\t'{key}') words='{words}' ;;" for key, words in sorted(values.items())]
     names = " ".join(name for name, _, _ in commands())
     return "\n".join(
         [
             "# bash completion for terminator, written by packaging/generate.py; zsh takes it after `bashcompinit`.",
             "_terminator() {",
             "\tlocal current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=''",
-            "\tcase $before in",
+            '\tcase "${COMP_WORDS[1]} $before" in',
             *choices,
             "\tesac",
             '\tif [ -n "$words" ]; then',

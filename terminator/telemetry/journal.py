@@ -21,6 +21,7 @@ from operator import attrgetter
 from typing import Any
 
 from terminator.config.model import Log
+from terminator.telemetry import journald
 from terminator.telemetry.destination import Destination, Progress, open_destination
 from terminator.telemetry.events import Event, LogDropped, LogUnwritable, Sink, TlsHandshake, log_names
 from terminator.telemetry.line import json_line, shortened
@@ -69,6 +70,8 @@ class Journal:
         self._said_dropped: dict[str, int] = {}
         self._retired_drops: dict[str, int] = {}
         self._fault_said: dict[str, float] = {}
+        self._journal_stream = os.environ.get(journald.STREAM_VARIABLE)
+        self._native: journald.NativeJournal | None = None
         self._outlets: Outlets = dict.fromkeys(SINKS)
         self.commit(self.prepare(log))
 
@@ -86,8 +89,12 @@ class Journal:
             return
         fields = self._fields(event, plan)
         line = self._render(fields)
-        if len(line) > destination.piece_bytes:
-            line = shortened(fields, destination.piece_bytes, self._render)
+        if len(line) > destination.piece_bytes - plan.prefix_bytes:
+            line = shortened(fields, destination.piece_bytes - plan.prefix_bytes, self._render)
+        if plan.prefix_bytes:
+            if (event.sink == "lifecycle" or fields["level"] != "info") and self._journald().send(fields, line):
+                return
+            line = journald.PREFIXES[fields["level"]] + line
         if destination.put(line) and not destination.scheduled:
             destination.scheduled = True
             self._due.append(destination)
@@ -134,6 +141,9 @@ class Journal:
             destination.give_up()
             lost += destination.lost
             destination.close()
+        if self._native is not None:
+            self._native.close()
+            self._native = None
         self._outlets = dict.fromkeys(SINKS)
         self._plans.clear()
         return lost
@@ -228,7 +238,7 @@ class Journal:
         child: Journal = object.__new__(Journal)
         child.__dict__.update(self.__dict__)
         child._worker, child._generation, child._owner = worker, generation, None
-        child._wake, child._due, child._plans = None, [], {}
+        child._wake, child._due, child._plans, child._native = None, [], {}, None
         child._said_dropped, child._retired_drops, child._fault_said = {}, {}, {}
         copies = {destination.name: destination.in_child() for destination in self.destinations()}
         child._outlets = {sink: copies[old.name] if old else None for sink, old in self._outlets.items()}
@@ -236,11 +246,19 @@ class Journal:
 
     # ------------------------------------------------------------------------------------------------- helpers
 
+    def _journald(self) -> journald.NativeJournal:
+        if self._native is None:
+            self._native = journald.NativeJournal()
+        return self._native
+
     def _plan(self, kind: type[Event]) -> _Plan:
         names = log_names(kind)[:-1]
         sampled = kind is TlsHandshake and self._sample < 1.0
         reader = attrgetter(*(attribute for attribute, _, _ in names)) if len(names) > 1 else _one(names[0][0])
-        plan = _Plan(self._outlets[kind.sink], reader, tuple(name for _, name, _ in names), sampled)
+        destination = self._outlets[kind.sink]
+        to_journal = destination is not None and journald.leads_to_journal(destination.fd, self._journal_stream)
+        prefix_bytes = journald.PREFIX_BYTES if to_journal else 0
+        plan = _Plan(destination, reader, tuple(name for _, name, _ in names), sampled, prefix_bytes)
         self._plans[kind] = plan
         return plan
 
@@ -310,6 +328,8 @@ class _Plan:
     reader: Callable[[Event], tuple[Any, ...]]
     names: tuple[str, ...]
     sampled: bool
+    prefix_bytes: int
+    """Of the priority that stands before each line for systemd's journal; 0 when the destination is something else."""
 
 
 def _one(attribute: str) -> Callable[[Event], tuple[Any, ...]]:
