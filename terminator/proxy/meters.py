@@ -137,5 +137,5 @@ class Meters:
         for name in ("terminator_backend_up", "terminator_backend_requests_in_flight", "terminator_backend_queued"):
             self._writer.forget(name)
 
-    def retried(self, backend: str) -> None:
-        self.counter("terminator_backend_retries_total", backend=backend).inc()
+    def retried(self, backend: str, times: int = 1) -> None:
+        self.counter("terminator_backend_retries_total", backend=backend).inc(times)
