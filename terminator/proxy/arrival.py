@@ -12,7 +12,7 @@ from terminator.errors import BackendClosed, ClientGone, ConnectFailed
 from terminator.proxy.acceptor import Listening
 from terminator.proxy.client import serve_requests
 from terminator.proxy.client_half import ClientHalf
-from terminator.proxy.facts import Client, Origin, origin_of
+from terminator.proxy.facts import Client, Origin, origin_of, parsed_networks
 from terminator.proxy.generation import HostEntry
 from terminator.proxy.tunnel import Tunnel
 from terminator.telemetry.events import ServerNotice, TunnelClosed
@@ -119,7 +119,7 @@ class _Arrival:
     async def _read_proxy_header(self, sock: socket.socket, accepted_at: float, seconds: float) -> None:
         """Required from the listener's trusted peers; from others the bytes would be no TLS, and are refused so."""
         settings = self._listening.config.proxy_protocol
-        if settings is None or not self._origin.within(self._traffic.networks(tuple(settings.trusted))):
+        if settings is None or not self._origin.within(parsed_networks(tuple(settings.trusted))):
             return
         header = await read_proxy_header(sock, accepted_at=accepted_at, deadline_seconds=seconds)
         self._trusted = True

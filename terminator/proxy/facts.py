@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from terminator.backend.private import PrivateConnections
 from terminator.config import model
@@ -117,3 +118,9 @@ def common_name(subject: str) -> str | None:
                 r"\\([0-9A-Fa-f]{2})|\\(.)", lambda m: bytes.fromhex(m[1]).decode("latin-1") if m[1] else m[2], value
             )
     return None
+
+
+@lru_cache(maxsize=64)
+def parsed_networks(texts: tuple[str, ...]) -> tuple[IpNetwork, ...]:
+    """Configured networks, parsed once."""
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)

@@ -6,7 +6,6 @@ and the connections get a deadline. Listeners come and go through a channel, so 
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import socket
@@ -15,7 +14,6 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from functools import lru_cache
 
 import trio
 
@@ -24,7 +22,6 @@ from terminator.proxy import arrival, plain
 from terminator.proxy.acceptor import Listening, accept
 from terminator.proxy.admission import Admission
 from terminator.proxy.departures import Departures
-from terminator.proxy.facts import IpNetwork
 from terminator.proxy.generation import Generation
 from terminator.proxy.meters import Meters
 from terminator.telemetry.board import Writer
@@ -230,18 +227,6 @@ class Traffic:
             self._date = (now, formatdate(now, usegmt=True).encode())
         return self._date[1]
 
-    def networks(self, texts: tuple[str, ...]) -> Sequence[IpNetwork]:
-        """Configured networks, parsed once."""
-        return parsed_networks(texts)
-
-    def new_request_id(self) -> str:
-        return os.urandom(16).hex()
-
     def _new_connection_id(self) -> str:
         self._connection_count += 1
         return f"{self._connection_prefix}-{self._connection_count:x}"
-
-
-@lru_cache(maxsize=64)
-def parsed_networks(texts: tuple[str, ...]) -> tuple[IpNetwork, ...]:
-    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)

@@ -1,0 +1,193 @@
+"""A request to its backend: one attempt after the other, each on one server, until one answers or none is left.
+
+Nothing may happen twice: `routing.retries` says which failure allows another attempt, and once the response has begun
+there is none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from terminator.backend.group import BackendGroup, Lease
+from terminator.errors import BackendClosed, BackendError, ClientError, ClientGone, NoServer, TerminatorError
+from terminator.proxy.deadline import Deadline
+from terminator.proxy.facts import Client
+from terminator.proxy.generation import Generation
+from terminator.proxy.relay import Answer, Relay
+from terminator.proxy.treatment import Treatment, forwarded_target
+from terminator.proxy.tunnel import Tunnel
+from terminator.proxy.wording import Fields, Wording
+from terminator.routing import retries
+from terminator.telemetry.events import TunnelClosed
+from terminator.wire import forwarding
+from terminator.wire.request_head import RequestHead
+from terminator.wire.response_head import ResponseHead
+
+if TYPE_CHECKING:
+    from terminator.proxy.traffic import Traffic
+
+
+class Forward:
+    """Forwards one request; what was tried can be read from it afterwards, however it ended."""
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        generation: Generation,
+        client: Client,
+        head: RequestHead,
+        *,
+        host: str,
+        treatment: Treatment,
+        group: BackendGroup,
+        wording: Wording,
+    ) -> None:
+        self._traffic = traffic
+        self._client = client
+        self._head = head
+        self._host = host
+        self._treatment = treatment
+        self._group = group
+        self._wording = wording
+        self._connect_seconds = generation.config.timeouts.backend_connect
+        self._generation_number = generation.number
+        self.backend = group.name
+        self.lease: Lease | None = None
+        """Of the last attempt, None when it got no connection."""
+        self.relay: Relay | None = None
+        """Of the last attempt that got a connection."""
+        self.retries = 0
+        self.status: int | None = None
+        """Of the final response, once it has begun."""
+
+    async def run(self) -> None:
+        """Returns when the response has been relayed, or the tunnel that it opened has ended. Raises `BackendError`s
+        and `ClientError`s; whether a response has begun by then, the client's half knows."""
+        group = self._group
+        target, prefix = forwarded_target(self._treatment, self._head, self._wording.variable)
+        fields = self._wording.request_fields(prefix)
+        tried: set[str] = set()
+        fresh = False
+        first: BackendError | None = None
+        group.budget.request(trio.current_time())
+        while True:
+            try:
+                return await self._attempt(target, fields, tried, fresh)
+            except BackendError as error:
+                if first is not None and isinstance(error, NoServer):
+                    self.retries -= 1
+                    raise first from error  # no other server was left; the answer tells of the one that was tried
+                first = error
+                if self._client.half.response_begun or not self._may_retry(error):
+                    raise
+                fresh = self.lease is not None and self.lease.reused and isinstance(error, BackendClosed)
+                if fresh and self.lease is not None:
+                    tried.discard(self.lease.server.key)  # a kept connection was dead; that says nothing of its server
+                self.retries += 1
+
+    def _may_retry(self, error: BackendError) -> bool:
+        return retries.may_retry(
+            method=self._head.method,
+            error=error,
+            request_body_sent=self._client.half.request_bytes > 0,
+            reused=self.lease is not None and self.lease.reused,
+            attempts_left=self._group.backend.retries.attempts - self.retries,
+            budget=self._group.budget,
+            now=trio.current_time(),
+        )
+
+    async def _attempt(self, target: str, fields: Fields, tried: set[str], fresh: bool) -> None:
+        """One try on one server. Raises what ended it; the lease is given back in every case."""
+        deadline, client, group, treatment = Deadline(), self._client, self._group, self._treatment
+        client.deadline = deadline
+        lease: Lease | None = None
+        relay: Relay | None = None
+        failure: TerminatorError | None = None
+        before = frozenset(tried)
+        self.lease = None
+        try:
+            with deadline.scope:
+                if client.gone:
+                    raise ClientGone("the client closed the connection before its request was forwarded")
+                self.lease = lease = await group.lease(
+                    tried=tried,
+                    hash_key=self._wording.hash_key(group.backend.hash_key),
+                    connect_seconds=self._connect_seconds,
+                    fresh=fresh,
+                    private=client.private_connections() if group.announces_clients else None,
+                )
+                self.relay = relay = Relay(
+                    client.half,
+                    lease.connection,
+                    self._head,
+                    deadline,
+                    treatment.patience,
+                    treatment.max_body_bytes,
+                    self._answer,
+                )
+                lease.connection.begin(
+                    self._head.method,
+                    target,
+                    fields,
+                    self._head.framing,
+                    upgrading=self._head.upgrade is not None,
+                )
+                answer = await relay.run()
+                self.status = answer.status
+            if deadline.scope.cancelled_caught:
+                raise deadline.failure
+            if relay is not None and relay.upgraded is not None and lease is not None:
+                await self._tunnel(lease, relay.upgraded)
+        except (ClientError, BackendError) as error:
+            failure = error
+            raise
+        finally:
+            client.deadline = None
+            if lease is not None:
+                lease.release(failure, status=self.status)
+                self._count_attempt(lease, relay, failure)
+            elif failure is not None:
+                for key in tried - before:  # there was no connection to it
+                    self._traffic.meters.attempt(group.name, key, failure.reason, None, None)
+
+    def _count_attempt(self, lease: Lease, relay: Relay | None, failure: TerminatorError | None) -> None:
+        response_seconds = None
+        if relay is not None and relay.answered_at and relay.sent_at:
+            response_seconds = max(0.0, relay.answered_at - relay.sent_at)
+        self._traffic.meters.attempt(
+            lease.server.backend,
+            lease.server.key,
+            failure.reason if isinstance(failure, BackendError) else None,
+            None if lease.reused else lease.connect_seconds,
+            response_seconds,
+        )
+
+    async def _tunnel(self, lease: Lease, answer: ResponseHead) -> None:
+        half, traffic = self._client.half, self._traffic
+        tunnel = Tunnel(half.stream, lease.connection.stream, self._treatment.patience.tunnel_idle)
+        began_at = trio.current_time()
+        try:
+            await half.send_interim(101, forwarding.interim_fields(answer), answer.reason)
+            half.response_begun = True
+            await tunnel.run(half.take_rest(), lease.connection.take_rest())
+        finally:
+            traffic.emit(
+                TunnelClosed(
+                    conn_id=self._client.id,
+                    host=self._host,
+                    route=self._treatment.name,
+                    backend=lease.server.backend,
+                    server=lease.server.key,
+                    client_bytes=tunnel.client_bytes,
+                    backend_bytes=tunnel.backend_bytes,
+                    duration_ms=(trio.current_time() - began_at) * 1000,
+                    closed_by=tunnel.closed_by or "drain",
+                    generation=self._generation_number,
+                )
+            )
+
+    def _answer(self, answer: ResponseHead) -> Answer:
+        self.status = answer.status
+        return self._wording.answer(answer, self._traffic.http_date(), draining=self._traffic.draining)
