@@ -14,7 +14,7 @@ BENCH ?= --rounds 3 --seconds 4
 .PHONY: help demo test check format e2e bench fuzz clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(VENV)/.runtime  ## serve https://localhost:8443 with a certificate made on the spot, and show every handshake
 	$(BIN)/python -m terminator demo
@@ -43,6 +43,18 @@ fuzz: $(VENV)/.tools  ## coverage-guided fuzzing of every parser strangers can r
 	for target in $(FUZZ_TARGETS); do \
 		$(BIN)/python fuzz/run.py $$target -max_total_time=$(SECONDS) -print_final_stats=1 || exit 1; \
 	done
+
+install:  ## install to /opt/terminator with systemd units, man pages and hooks (DESTDIR=, PREFIX=)
+	PYTHON=$(PYTHON) packaging/install.sh install
+
+uninstall:  ## remove what install made; configuration, keys and logs stay
+	packaging/install.sh uninstall
+
+deb:  ## build dist/terminator-proxy_*.deb for this Debian release
+	packaging/deb.sh
+
+test-trixie:  ## the systemd tests in Debian 13, made by debootstrap (as root; MIRROR= names another archive)
+	packaging/trixie.sh $(BIN)/python -m pytest -p no:cacheprovider tests/systemd $(PYTEST_ARGS)
 
 clean:  ## remove the virtual environment and all caches
 	rm -rf $(VENV) .demo .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

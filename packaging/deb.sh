@@ -1,0 +1,48 @@
+#!/bin/sh
+# Builds dist/terminator-proxy_VERSION_ARCH.deb with dpkg-deb: the output of install.sh below a folder, packed.
+# The virtual environment is bound to the Python release it was made with, so build on the Debian release it is for.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+PYTHON=${PYTHON:-/usr/bin/python3}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/pyproject.toml")
+python=$("$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+release=$(. /etc/os-release && echo "${VERSION_ID:-0}")
+architecture=$(dpkg --print-architecture)
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+chmod 0755 "$stage"
+
+DESTDIR=$stage PYTHON=$PYTHON "$here/packaging/install.sh" install
+# The program itself stays as it is; what is no file of the package's own is what install.sh made by hand.
+find "$stage/opt/terminator" -name '*.so' -exec strip --strip-unneeded {} + 2>/dev/null || true
+gzip -9n "$stage/usr/share/man/man8/terminator.8" "$stage/usr/share/man/man5/terminator.yaml.5"
+doc=$stage/usr/share/doc/terminator-proxy
+mkdir -p "$doc" "$stage/usr/share/lintian/overrides" "$stage/DEBIAN"
+cp "$here/LICENSE" "$doc/copyright"
+cp "$here"/docs/*.md "$doc/"
+printf 'terminator-proxy (%s) stable; urgency=medium\n\n  * See CHANGELOG.md of the source.\n\n -- terminator developers <root@localhost>  %s\n' \
+	"$version+deb$release" "$(date -R -u -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}")" | gzip -9n >"$doc/changelog.gz"
+cp "$here/packaging/lintian-overrides" "$stage/usr/share/lintian/overrides/terminator-proxy"
+cat >"$stage/DEBIAN/control" <<-CONTROL
+	Package: terminator-proxy
+	Version: $version+deb$release
+	Architecture: $architecture
+	Maintainer: terminator developers <root@localhost>
+	Installed-Size: $(du -sk "$stage" | cut -f1)
+	Depends: $python, libc6 (>= 2.34), systemd (>= 250)
+	Section: net
+	Priority: optional
+	Description: TLS-terminating reverse proxy that explains every handshake
+	 Takes TLS connections, chooses certificate and TLS policy by server name, and
+	 forwards HTTP/1.1 to backends chosen by routes. Reloads without touching a
+	 connection, and tells where every handshake spends its time.
+CONTROL
+printf '%s\n' /etc/terminator/terminator.yaml /etc/logrotate.d/terminator >"$stage/DEBIAN/conffiles"
+for script in postinst prerm postrm; do
+	install -m 0755 "$here/packaging/deb/$script" "$stage/DEBIAN/$script"
+done
+(cd "$stage" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
+chmod 0644 "$stage/DEBIAN/md5sums" "$stage/DEBIAN/conffiles" "$stage/DEBIAN/control"
+chmod -R u+rwX,go+rX,go-w "$stage"
+mkdir -p "$here/dist"
+dpkg-deb --root-owner-group --build "$stage" "$here/dist/terminator-proxy_$version+deb${release}_$architecture.deb"
