@@ -1,0 +1,133 @@
+"""Leases: which server, new or kept connection, who waits, and what the outcome teaches."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+import trio
+
+from terminator.backend.group import BackendGroup, Lease
+from terminator.errors import BackendClosed, ConnectFailed, NoServer, QueueFull, QueueTimeout
+from terminator.wire.framing import Framing
+
+
+async def lease(group: BackendGroup, tried: set[str] | None = None, **options: Any) -> Lease:
+    options = {"hash_key": b"", "connect_seconds": 5.0, "fresh": False} | options
+    return await group.lease(tried=set() if tried is None else tried, **options)
+
+
+async def exchange(one: Lease) -> int:
+    """A whole request and response."""
+    one.connection.begin("GET", "/", [(b"host", b"a")], Framing.NONE, upgrading=False)
+    await one.connection.finish()
+    head = await one.connection.receive_head()
+    while await one.connection.receive_body():
+        pass
+    return head.status
+
+
+def refusing() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+async def test_a_connection_is_kept_and_given_out_again(adopt: Any, serve: Any) -> None:
+    group = adopt(serve().address)
+    first = await lease(group)
+    assert await exchange(first) == 200
+    assert (first.reused, group.members[0].in_flight) == (False, 1)
+    first.release(None, 200)
+    second = await lease(group)
+    assert (second.reused, second.connection is first.connection) == (True, True)
+    second.release(BackendClosed("gone"), None)
+    third = await lease(group, fresh=True)
+    assert not third.reused
+    third.release(None, None)
+    assert group.members[0].in_flight == 0
+
+
+async def test_a_server_that_was_tried_is_not_chosen_again(adopt: Any, serve: Any) -> None:
+    dead, sound = refusing(), serve().address
+    group = adopt(dead, sound)
+    tried: set[str] = set()
+    with pytest.raises(ConnectFailed):
+        await lease(group, tried)
+    assert tried == {dead}
+    one = await lease(group, tried)
+    assert one.server.key == sound
+    one.release(None, None)
+    with pytest.raises(NoServer):
+        await lease(group, tried)
+
+
+async def test_a_retry_may_go_to_a_server_that_is_held_for_down(adopt: Any, serve: Any, fleet: Any) -> None:
+    group = adopt(refusing(), serve().address, health_check={})
+    held = group.members[1]
+    fleet.hear("b", held.key, False, "check")
+    tried: set[str] = set()
+    with pytest.raises(ConnectFailed):
+        await lease(group, tried)
+    one = await lease(group, tried)
+    assert one.server is held.server
+    one.release(None, None)
+
+
+async def test_failures_take_a_server_out_and_are_told(adopt: Any, serve: Any, fleet: Any) -> None:
+    group = adopt(refusing(), serve().address, passive_check={"fail_count": 2})
+    for _ in range(4):
+        try:
+            (await lease(group)).release(None, None)
+        except ConnectFailed:
+            continue
+    (event,) = fleet.events
+    assert (event.event, event.server, event.state) == ("backend.state", group.members[0].key, "down")
+    assert "2 failed requests within 10 s" in event.reason
+    assert [row["state"] for row in group.status(trio.current_time())] == ["down", "up"]
+
+
+async def test_whoever_waits_gets_what_comes_free(adopt: Any, serve: Any, nursery: trio.Nursery) -> None:
+    group = adopt({"address": serve().address, "max_connections": 1}, queue={"length": 1, "timeout": "5s"})
+    first = await lease(group)
+    got = []
+
+    async def wait() -> None:
+        got.append(await lease(group))
+
+    nursery.start_soon(wait)
+    while not group.queued:
+        await trio.lowlevel.checkpoint()
+    with pytest.raises(QueueFull):
+        await lease(group)
+    first.release(None, None)
+    while not got:
+        await trio.lowlevel.checkpoint()
+    assert got[0].queue_seconds > 0
+    got[0].release(None, None)
+
+
+async def test_waiting_has_an_end(adopt: Any, serve: Any, autojump_clock: trio.testing.MockClock) -> None:
+    group = adopt({"address": serve().address, "max_connections": 1}, queue={"timeout": "2s"})
+    first = await lease(group)
+    with pytest.raises(QueueTimeout, match="within 2 s"):
+        await lease(group)
+    first.release(None, None)
+
+
+@pytest.mark.parametrize("fail_open", [True, False])
+async def test_all_down_is_said_once(adopt: Any, serve: Any, fleet: Any, fail_open: bool) -> None:
+    group = adopt(serve().address, health_check={}, fail_open=fail_open)
+    fleet.hear("b", group.members[0].key, False, "check")
+    for _ in range(3):
+        if fail_open:
+            (await lease(group)).release(None, None)
+        else:
+            with pytest.raises(NoServer):
+                await lease(group)
+    assert [event.event for event in fleet.events] == ["backend.unavailable"]
+
+
+async def test_a_health_check_shortens_how_long_failures_count(adopt: Any) -> None:
+    assert adopt("127.0.0.1:1").rules().down_for == 10
+    assert adopt("127.0.0.1:1", health_check={"interval": "500ms", "rise": 3}).rules().down_for == 1.5
