@@ -20,6 +20,9 @@ OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 BACK_OFF_SECONDS = 0.2
 """How long accepting waits for a descriptor to come free, unless a connection of this worker closes before."""
 
+LOOK_AGAIN_SECONDS = 1.0
+"""How long accepting waits at the limit of connections before it looks again: a reload may have raised the limit."""
+
 NOTICE_SECONDS = 30.0
 """Saturation is said at most this often per listener."""
 
@@ -68,7 +71,7 @@ async def accept(
         for _ in range(BATCH):
             if not room.has_room():
                 saturated("connections")
-                await room.wait_for_room(float("inf"))
+                await room.wait_for_room(LOOK_AGAIN_SECONDS)
                 break
             try:
                 accepted, peer = sock.accept()
