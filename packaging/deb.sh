@@ -13,21 +13,20 @@ trap 'rm -rf "$stage"' EXIT
 chmod 0755 "$stage"
 
 DESTDIR=$stage PYTHON=$PYTHON "$here/packaging/install.sh" install
-# The program itself stays as it is; what is no file of the package's own is what install.sh made by hand.
 find "$stage/opt/terminator" -name '*.so' -exec strip --strip-unneeded {} + 2>/dev/null || true
 gzip -9n "$stage/usr/share/man/man8/terminator.8" "$stage/usr/share/man/man5/terminator.yaml.5"
 doc=$stage/usr/share/doc/terminator-proxy
 mkdir -p "$doc" "$stage/usr/share/lintian/overrides" "$stage/DEBIAN"
 cp "$here/LICENSE" "$doc/copyright"
 cp "$here"/docs/*.md "$doc/"
-printf 'terminator-proxy (%s) stable; urgency=medium\n\n  * See CHANGELOG.md of the source.\n\n -- terminator developers <root@localhost>  %s\n' \
+printf 'terminator-proxy (%s) stable; urgency=medium\n\n  * See CHANGELOG.md of the source.\n\n -- terminator developers <terminator@example.org>  %s\n' \
 	"$version+deb$release" "$(date -R -u -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}")" | gzip -9n >"$doc/changelog.gz"
 cp "$here/packaging/lintian-overrides" "$stage/usr/share/lintian/overrides/terminator-proxy"
 cat >"$stage/DEBIAN/control" <<-CONTROL
 	Package: terminator-proxy
 	Version: $version+deb$release
 	Architecture: $architecture
-	Maintainer: terminator developers <root@localhost>
+	Maintainer: terminator developers <terminator@example.org>
 	Installed-Size: $(du -sk "$stage" | cut -f1)
 	Depends: $python, libc6 (>= 2.34), systemd (>= 250)
 	Section: net

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -25,7 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 
-from container import Container, why_not  # noqa: E402
+from container import Container, install, why_not  # noqa: E402
 
 pytestmark = [
     pytest.mark.root,
@@ -72,13 +71,7 @@ class Machine:
 
     def prepare(self) -> None:
         root = self.box.root
-        environment = {
-            **os.environ,
-            "DESTDIR": str(root),
-            "PYTHON": os.environ.get("TERMINATOR_TEST_PYTHON", "python3"),
-        }
-        environment["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
-        subprocess.run([ROOT / "packaging/install.sh", "install"], check=True, env=environment, capture_output=True)
+        install(self.box)
         self.configure()
         drop_in = root / "etc/systemd/system/terminator.service.d/test.conf"
         drop_in.parent.mkdir(parents=True)
