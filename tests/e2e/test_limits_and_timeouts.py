@@ -98,6 +98,16 @@ def test_502_when_nobody_listens(start, port, get):
     assert daemon.wait_for("http.request")["error.type"] == "backend_connect_failed"
 
 
+def test_no_retry_is_told_where_there_was_no_other_server_to_try(start, port):
+    daemon = start(f"127.0.0.1:{port()}")
+    with daemon.connect() as client:
+        client.request("/")
+        assert_small_reply(client.receive_response(), 502)
+    event = daemon.wait_for("http.request")
+    assert event["error.type"] == "backend_connect_failed"
+    assert "backend.retries" not in event
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
