@@ -67,7 +67,12 @@ def test_text_for_people(file: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_for_programs(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "shop.example/", "--config", file, "--method", "POST", "--format", "json"]) == 0
     body = json.loads(capsys.readouterr().out)
-    assert (body["url"], body["method"], body["host"], body["route"]) == ("https://shop.example/", "POST", "shop.example", 0)
+    assert (body["url"], body["method"], body["host"], body["route"]) == (
+        "https://shop.example/",
+        "POST",
+        "shop.example",
+        0,
+    )
     assert body["backend"]["name"] == "web"
     assert body["tls"]["versions"] == "TLS 1.2 to 1.3"
     assert [one["won"] for one in body["routes"]] == [False, True]
