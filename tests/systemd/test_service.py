@@ -292,6 +292,39 @@ def test_stopping_lets_a_response_end_however_short_the_stop_timeout(machine: Ma
     assert any("server.stop" in str(line["MESSAGE"]) for line in machine.journal())
 
 
+def test_certbot_issues_and_renews_through_port_80(machine: Machine) -> None:
+    """certbot itself against pebble, the ACME test server, both inside: HTTP-01 by `acme_webroot`, then the hook."""
+    if machine.run("which", "certbot", "pebble", check=False).returncode != 0:
+        pytest.skip("needs certbot and pebble (Debian packages of these names)")
+    leaf = machine.authority.issue_cert("localhost")
+    opt = machine.box.root / "opt"
+    (opt / "pebble.pem").write_bytes(leaf.cert_chain_pems[0].bytes())
+    (opt / "pebble.key").write_bytes(leaf.private_key_pem.bytes())
+    server = {
+        "listenAddress": "127.0.0.1:14000",
+        "managementListenAddress": "127.0.0.1:15000",
+        "certificate": "/opt/pebble.pem",
+        "privateKey": "/opt/pebble.key",
+        "httpPort": 80,
+        "tlsPort": 443,
+    }
+    (opt / "pebble.json").write_text(json.dumps({"pebble": server}))
+    with (machine.box.root / "etc/hosts").open("a") as hosts:
+        hosts.write(f"127.0.0.1 localhost {NAME}\n")
+    machine.run("systemctl", "start", "terminator.socket", "terminator-http.socket", "terminator.service")
+    at_once = ("--setenv=PEBBLE_VA_NOSLEEP=1", "--setenv=PEBBLE_WFE_NONCEREJECT=0")
+    machine.run("systemd-run", "--unit=pebble", *at_once, "/usr/bin/pebble", "-config", "/opt/pebble.json")
+    machine.until(lambda: ":14000" in machine.run("ss", "-ltn").stdout, "pebble listens")
+    certbot = ("env", "REQUESTS_CA_BUNDLE=/opt/ca.pem", "certbot", "-n", "--server", "https://localhost:14000/dir")
+    webroot = ("--webroot", "-w", "/var/lib/terminator/acme", "-d", NAME, "--agree-tos", "-m", "admin@example.com")
+    before = machine.serial()
+    machine.run(*certbot, "certonly", *webroot, "--deploy-hook", "/opt/terminator/hooks/certbot")
+    issued = machine.serial()
+    assert issued != before
+    machine.run(*certbot, "renew", "--force-renewal", "--no-random-sleep-on-renew")
+    assert machine.serial() not in (before, issued)
+
+
 def test_credentials_may_hold_the_key(machine: Machine) -> None:
     """The documented alternative: LoadCredential= and `${CREDENTIALS_DIRECTORY}` in paths."""
     drop_in = machine.box.root / "etc/systemd/system/terminator.service.d/credentials.conf"
