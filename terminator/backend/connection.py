@@ -145,6 +145,8 @@ class BackendConnection:
         if len(raw) > MAX_HEAD_BYTES:
             raise BackendInvalid(f"the response head passes {MAX_HEAD_BYTES} bytes")
         head = response_head.parse(raw, request_method=self._method, max_fields=MAX_FIELDS)
+        if head.status == 101 and not self._upgrading:
+            raise BackendInvalid("101 Switching Protocols was not asked for")
         if head.status < 200:
             self._interim += 1
             if self._interim > MAX_INTERIM_RESPONSES:

@@ -416,7 +416,7 @@ class Timeouts(Section):
 
 
 class Limits(Section):
-    """How much a client may take. 0 = no limit."""
+    """How much a client may take. 0 = no limit, except for `connections`."""
 
     connections: Annotated[int, Field(ge=1)] = 10000
     """Client connections, all workers together; more wait in the kernel's queue."""

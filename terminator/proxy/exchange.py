@@ -214,7 +214,7 @@ class Exchange:
                 status=status,
                 route=self._route_name(),
                 backend=route.action.route.backend if route is not None else None,
-                server=lease.server.key if lease is not None else None,
+                server=forward.server if forward is not None else None,
                 backend_reused=lease.reused if lease is not None else None,
                 retries=(forward.retries or None) if forward is not None else None,
                 request_bytes=half.request_bytes,

@@ -56,6 +56,8 @@ class Forward:
         self.backend = group.name
         self.lease: Lease | None = None
         """Of the last attempt, None when it got no connection."""
+        self.server: str | None = None
+        """The server of the last attempt, connected or not."""
         self.relay: Relay | None = None
         """Of the last attempt that got a connection."""
         self.retries = 0
@@ -146,10 +148,12 @@ class Forward:
         finally:
             client.deadline = None
             if lease is not None:
+                self.server = lease.server.key
                 lease.release(failure, status=self.status)
                 self._count_attempt(lease, relay, failure)
             elif failure is not None:
                 for key in tried - before:  # there was no connection to it
+                    self.server = key
                     self._traffic.meters.attempt(group.name, key, failure.reason, None, None)
 
     def _count_attempt(self, lease: Lease, relay: Relay | None, failure: TerminatorError | None) -> None:

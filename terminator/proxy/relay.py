@@ -194,8 +194,6 @@ class Relay:
     async def _final_head(self) -> ResponseHead:
         while True:
             head = await self._backend.receive_head()
-            if head.status == 101 and self._head.upgrade is None:
-                raise BackendInvalid("101 Switching Protocols was not asked for")
             if head.status >= 200 or head.status == 101:
                 return head
             if self._head.version == "1.1":  # HTTP/1.0 knows no interim responses (RFC 9110 §15.2)

@@ -110,6 +110,7 @@ class Traffic:
         self.generation = generation
         self.fleet.adopt(generation.backends)
         self.meters.forget_servers()
+        self._freed.unpark_all()  # `limits.connections` may have been raised
         self.logs_requests = generation.config.log.requests != "off"
         self.logs_handshakes = generation.config.log.handshakes != "off"
 

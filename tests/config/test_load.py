@@ -18,7 +18,8 @@ from terminator.config.shape import sections, shape_of
 from terminator.config.values import SystemdSocket, TcpAddress, UnixAddress, duration_text, size_text
 from terminator.errors import ConfigError
 
-SHIPPED = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
+_CONFIG = Path(__file__).parents[2] / "config"
+SHIPPED = sorted(set(_CONFIG.glob("*.yaml")) - {_CONFIG / "prometheus-rules.yaml"})  # the one for Prometheus
 
 
 ALL_AT_ONCE = """\
