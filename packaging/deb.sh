@@ -17,7 +17,7 @@ find "$stage/opt/terminator" -name '*.so' -exec strip --strip-unneeded {} + 2>/d
 gzip -9n "$stage/usr/share/man/man8/terminator.8" "$stage/usr/share/man/man5/terminator.yaml.5"
 doc=$stage/usr/share/doc/terminator-proxy
 mkdir -p "$doc" "$stage/usr/share/lintian/overrides" "$stage/DEBIAN"
-printf 'Copyright: the developers of terminator\nLicense: Apache-2.0, see /usr/share/common-licenses/Apache-2.0\n' >"$doc/copyright"
+printf 'Copyright (C) 2026 the developers of terminator\nLicense: Apache-2.0, see /usr/share/common-licenses/Apache-2.0\n' >"$doc/copyright"
 cp "$here"/docs/*.md "$doc/"
 printf 'terminator-proxy (%s) stable; urgency=medium\n\n  * See CHANGELOG.md of the source.\n\n -- terminator developers <terminator@example.org>  %s\n' \
 	"$version+deb$release" "$(date -R -u -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}")" | gzip -9n >"$doc/changelog.gz"

@@ -136,16 +136,12 @@ def install(container: Container) -> None:
     wanted = shutil.ignore_patterns(".*", "build", "dist", "tests", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, source, ignore=wanted)
     shutil.copy("/etc/resolv.conf", container.root / "etc/resolv.conf")
-    _run(
-        "chroot",
-        str(container.root),
-        "/usr/bin/env",
-        "-i",
-        *(f"{k}={v}" for k, v in clean.items()),
-        "DESTDIR=",
-        "/usr/src/terminator/packaging/install.sh",
-        "install",
-    )
+    inside = ("/usr/bin/env", "-i", *(f"{name}={value}" for name, value in clean.items()))
+    _run("mount", "-t", "proc", "proc", str(container.root / "proc"))
+    try:
+        _run("chroot", str(container.root), *inside, "/usr/src/terminator/packaging/install.sh", "install")
+    finally:
+        _run("umount", str(container.root / "proc"))
 
 
 def _run(*command: str) -> None:

@@ -226,7 +226,11 @@ def test_a_killed_worker_is_replaced_and_nobody_is_refused(machine: Machine) -> 
     assert counts["443 ok"] > 20
     assert not [outcome for outcome in counts if "refused" in outcome.lower()]
     assert machine.show("MainPID") == main
-    assert any("server.worker_exited" in str(line["MESSAGE"]) for line in machine.journal())
+    (entry,) = machine.journal("EVENT=server.worker_exited")
+    assert (entry["PRIORITY"], entry["ERROR_MESSAGE"]) == ("3", "killed by SIGKILL")
+    machine.run("curl", "-sS", "-k", "--tls-max", "1.2", "https://127.0.0.1/", check=False)  # no SNI: refused
+    machine.until(lambda: len(machine.journal("EVENT=tls.handshake", "PRIORITY=5")) > 0, "a failure with its fields")
+    assert all("ERROR_TYPE" in entry and "CONN_ID" in entry for entry in machine.journal("EVENT=tls.handshake"))
 
 
 def test_logs_are_reopened_for_logrotate(machine: Machine) -> None:
