@@ -87,3 +87,21 @@ async def accept(
                 continue  # the peer was gone before it was accepted (ECONNABORTED and the network's errors, accept(2))
             accepted.setblocking(False)
             handle(listening, accepted, peer, trio.current_time())
+
+
+def take_waiting(
+    listening: Listening, room: Room, handle: Callable[[Listening, socket.socket, object, float], None]
+) -> None:
+    """What waits in the queue of a socket that is about to be closed: the kernel has told these clients that they are
+    connected, and would reset them. At most as many as the queue holds, lest newcomers keep the socket open."""
+    for _ in range(listening.config.backlog):
+        if not room.has_room():
+            return
+        try:
+            accepted, peer = listening.sock.accept()
+        except OSError as error:
+            if isinstance(error, BlockingIOError) or error.errno in OUT_OF_RESOURCES:
+                return
+            continue
+        accepted.setblocking(False)
+        handle(listening, accepted, peer, trio.current_time())

@@ -39,8 +39,9 @@ async def serve(
     if not traffic.admission.enter(address, traffic.generation.config.limits.connections_per_ip):
         return
     try:
-        began_at = accepted_at
-        while await _next_request(traffic, half):
+        began_at, first = accepted_at, True
+        while await _next_request(traffic, half, first=first):
+            first = False
             idle_since, began_at = began_at, trio.current_time()
             record = _Record(connection_id, listening.name, address, port, idle_since, began_at)
             if not await _answer_one(traffic, listening, half, record):
@@ -49,19 +50,26 @@ async def serve(
         traffic.admission.leave(address)
 
 
-async def _next_request(traffic: Traffic, half: ClientHalf) -> bool:
+async def _next_request(traffic: Traffic, half: ClientHalf, *, first: bool) -> bool:
+    """As on a TLS listener: whoever has just connected did so to ask something, and gets time for it in a drain."""
+    timeouts = traffic.generation.config.timeouts
     if half.request_waiting():
         return True
-    if traffic.draining:
+    if traffic.draining and not first:
         return False
-    with trio.CancelScope(deadline=trio.current_time() + traffic.generation.config.timeouts.client_idle) as scope:
-        traffic.idle.add(scope)
-        try:
-            return await half.wait_for_request()
-        except ClientGone:
+    for seconds in (timeouts.client_idle, timeouts.request_head):
+        with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
+            traffic.idle.add(scope)
+            try:
+                return await half.wait_for_request()
+            except ClientGone:
+                return False
+            finally:
+                traffic.idle.discard(scope)
+        if half.request_waiting():
+            return True
+        if not (first and traffic.draining):
             return False
-        finally:
-            traffic.idle.discard(scope)
     return False
 
 

@@ -19,7 +19,7 @@ import trio
 
 from terminator.backend.fleet import Fleet
 from terminator.proxy import arrival, plain
-from terminator.proxy.acceptor import Listening, accept
+from terminator.proxy.acceptor import Listening, accept, take_waiting
 from terminator.proxy.admission import Admission
 from terminator.proxy.departures import Departures
 from terminator.proxy.generation import Generation
@@ -78,7 +78,9 @@ class Traffic:
         self._arrivals_in, self._arrivals = trio.open_memory_channel[Listening](math.inf)
         self._listeners: dict[str, trio.CancelScope] = {}
         self._freed = trio.lowlevel.ParkingLot()
-        self._drain_seconds = 0.0
+        self._cut_at = math.inf
+        self._cutting: trio.CancelScope | None = None
+        """The scope of all connections, once the accept loops have ended."""
         self._cut = 0
         self._connection_prefix = f"{worker:x}{os.urandom(3).hex()}"
         self._connection_count = 0
@@ -100,7 +102,8 @@ class Traffic:
                     acceptors.cancel_scope.cancel()
                 for scope in list(self.idle):
                     scope.cancel()
-                connections.cancel_scope.deadline = trio.current_time() + self._drain_seconds
+                self._cutting = connections.cancel_scope
+                self._cutting.deadline = self._cut_at
             chores.cancel_scope.cancel()
         self.fleet.close()
         return self._cut
@@ -130,7 +133,9 @@ class Traffic:
     def drain(self, seconds: float) -> None:
         """Stops accepting, ends idle connections, gives the others `seconds`; `run` then returns. A second call may
         only shorten the time."""
-        self._drain_seconds = seconds
+        self._cut_at = min(self._cut_at, trio.current_time() + seconds)
+        if self._cutting is not None:
+            self._cutting.deadline = self._cut_at
         self.draining = True
         self._arrivals_in.close()
 
@@ -162,6 +167,9 @@ class Traffic:
             self._listeners[listening.name] = scope
             try:
                 await accept(listening, self, handle, self.emit)
+            except trio.Cancelled:
+                take_waiting(listening, self, handle)
+                raise
             finally:
                 if self._listeners.get(listening.name) is scope:
                     del self._listeners[listening.name]

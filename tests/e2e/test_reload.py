@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import signal
 import socket
@@ -75,45 +74,6 @@ def test_a_reload_without_changes_says_so(daemon):
     assert command(daemon, "reload").returncode == 0
     assert daemon.wait_for("config.reload")["reload.outcome"] == "unchanged"
     assert serial(daemon) == before
-
-
-@pytest.mark.parametrize(
-    "fault", ["mismatch", "missing", "garbage", "empty", "directory", "expired", "not yet valid", "lost name", "config"]
-)
-def test_what_is_broken_or_worse_is_refused_and_the_old_state_serves(daemon, certificates, pair, folder, fault):
-    before = serial(daemon)
-    now = dt.datetime.now(dt.UTC)
-    match fault:
-        case "mismatch":
-            pair.key.write_bytes(certificates.pair("b.test").key.read_bytes())
-        case "missing":
-            pair.key.unlink()
-        case "garbage":
-            pair.chain.write_text("garbage")
-        case "empty":
-            pair.chain.write_text("")
-        case "directory":
-            pair.chain.unlink()
-            pair.chain.mkdir()
-        case "expired":
-            reissue(certificates, pair, not_before=now - 2 * DAY, not_after=now - DAY)
-        case "not yet valid":
-            reissue(certificates, pair, not_before=now + DAY, not_after=now + 2 * DAY)
-        case "lost name":
-            reissue(certificates, pair, "b.test")
-        case "config":
-            rewrite(daemon, workres=1)
-    done = command(daemon, "reload")
-    assert done.returncode == 1
-    event = daemon.wait_for("config.reload")
-    assert event["reload.outcome"] in ("refused", "failed")
-    place = str(daemon.config_file) if fault == "config" else str(pair.chain.parent)
-    for channel in (done.stderr, " ".join(event["reload.errors"])):
-        assert place in channel
-    assert serial(daemon) == before
-    assert {event["generation"] for event in daemon.all("tls.handshake")} == {1}
-    state = json.loads(command(daemon, "status", "--format", "json").stdout)
-    assert place in json.dumps(state)
 
 
 def test_worse_can_be_accepted_by_name(daemon, certificates, pair):

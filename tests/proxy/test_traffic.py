@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from terminator.proxy.acceptor import Listening
 from terminator.proxy.generation import Generation
@@ -80,3 +81,38 @@ async def test_a_drain_before_the_start_leaves_no_socket_open(world: Any) -> Non
     """SIGTERM may come while the worker is still being made."""
     async with world() as w:
         w.traffic.drain(0)
+
+
+@pytest.mark.parametrize("seconds", [(60, 0), (0, 60)])
+async def test_a_second_drain_may_shorten_the_time_and_never_lengthens_it(
+    world: Any, seconds: tuple[float, float]
+) -> None:
+    async with world() as w, await w.connect() as client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        behind = await w.backend.accept()
+        w.traffic.drain(seconds[0])
+        if seconds[0]:
+            await trio.testing.wait_all_tasks_blocked()
+            assert w.traffic.open_connections == 1
+        w.traffic.drain(seconds[1])
+        with trio.fail_after(10):
+            while w.traffic.open_connections:
+                await trio.lowlevel.checkpoint()
+        await behind.aclose()
+
+
+@pytest.mark.parametrize("end", ["drain", "removal"])
+async def test_who_waits_in_the_queue_of_a_listener_that_ends_is_served(world: Any, end: str) -> None:
+    async with world() as w:
+        await trio.testing.wait_all_tasks_blocked()
+        clients = [socket.create_connection(w.http) for _ in range(100)]  # more than are accepted at a time
+        if end == "drain":
+            w.traffic.drain(20)
+        else:
+            w.traffic.remove_listener("http")
+        for client in clients:
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(client))
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            with trio.fail_after(10):
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 308 ")
+            await stream.aclose()
