@@ -74,6 +74,7 @@ def test_a_connection_just_made_still_gets_its_first_request_served(start, answe
     with daemon.connect() as client:
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("server.drain")
+        eventually(lambda: refuses(daemon))  # the worker has heard of it too
         client.request()
         response = client.receive_response()
         assert (response.body, response.head["connection"]) == (b"first and last", "close")
