@@ -11,7 +11,7 @@ FUZZ_TARGETS ?= client_hello proxy_header request_head chunked_body
 SECONDS ?= 300
 BENCH ?= --rounds 3 --seconds 4
 
-.PHONY: help demo test check format e2e bench fuzz clean
+.PHONY: help demo test check format e2e bench fuzz install uninstall deb test-trixie clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shlex
 import signal
@@ -61,9 +60,8 @@ def demo(port, folder):
 
     yield make
     for made in demos:
-        with contextlib.suppress(ProcessLookupError):
-            made.process.kill()
-        made.process.wait()
+        if made.process.poll() is None:
+            made.end(signal.SIGTERM)  # not SIGKILL: it would leave the daemon behind
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
