@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from terminator.errors import HandshakeError
 from terminator.telemetry.board import Counter, Gauge, Histogram, Writer
-from terminator.telemetry.series import NONE, method_label, status_label
+from terminator.telemetry.series import NONE, PHASES, method_label, status_label
 from terminator.tls.handshake_facts import HandshakeFacts
 
 T = TypeVar("T")
@@ -20,6 +20,9 @@ class Meters:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._handles: dict[Hashable, object] = {}
+        self._outcomes: dict[tuple[str | None, str | None, bool | None, bool], Counter] = {}
+        self._answers: dict[tuple[str | None, str | None, str, int | None], tuple[Counter, Histogram]] = {}
+        self._phases: dict[str, dict[str, Histogram]] = {}
 
     def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
         found = self._handles.get(key)
@@ -61,27 +64,37 @@ class Meters:
 
     def handshake(self, listener: str, facts: HandshakeFacts, error: HandshakeError | None) -> None:
         """One handshake, established or failed."""
-        self.counter(
-            "terminator_tls_handshakes_total",
-            host=facts.host or NONE,
-            version=facts.protocol_version or NONE,
-            resumed=NONE if facts.resumed is None else ("yes" if facts.resumed else "no"),
-            outcome="established" if error is None else "failed",
-        ).inc()
+        outcome = (facts.host, facts.protocol_version, facts.resumed, error is None)
+        counter = self._outcomes.get(outcome)
+        if counter is None:
+            counter = self._outcomes[outcome] = self._outcome(*outcome)
+        counter.inc()
         if error is not None:
             name = "terminator_tls_handshake_failures_total"
             self.counter(name, listener=listener, reason=error.error_type).inc()
             return
         if facts.group is not None:
             self.counter("terminator_tls_group_total", group=facts.group).inc()
+        phases = self._phases.get(listener)
+        if phases is None:
+            phases = self._phases[listener] = {phase: self._phase(listener, phase) for phase in PHASES}
         total = 0.0
         for phase, seconds in facts.spans.items():
-            self._phase(listener, phase).observe(seconds)
+            phases[phase].observe(seconds)
             total += seconds
-        self._phase(listener, "total").observe(total)
+        phases["total"].observe(total)
+
+    def _outcome(self, host: str | None, version: str | None, resumed: bool | None, established: bool) -> Counter:
+        return self._writer.counter(
+            "terminator_tls_handshakes_total",
+            host=host or NONE,
+            version=version or NONE,
+            resumed=NONE if resumed is None else ("yes" if resumed else "no"),
+            outcome="established" if established else "failed",
+        )
 
     def _phase(self, listener: str, phase: str) -> Histogram:
-        return self.histogram("terminator_tls_handshake_duration_seconds", listener=listener, phase=phase)
+        return self._writer.histogram("terminator_tls_handshake_duration_seconds", listener=listener, phase=phase)
 
     # ---------------------------------------------------------------------------------------------------- requests
 
@@ -94,16 +107,28 @@ class Meters:
         error: str | None,
         seconds: float,
     ) -> None:
-        labels = {"host": host or NONE, "route": route or NONE}
-        self.counter(
-            "terminator_http_requests_total",
-            **labels,
-            method=method_label(method) if method is not None else NONE,
-            status=status_label(status) if status is not None else NONE,
-        ).inc()
-        self.histogram("terminator_http_request_duration_seconds", **labels).observe(seconds)
+        # The label, not what the client sent: the table must not grow with its imagination.
+        answer = (host, route, NONE if method is None else method_label(method), status)
+        meters = self._answers.get(answer)
+        if meters is None:
+            meters = self._answers[answer] = self._answer(*answer)
+        counter, histogram = meters
+        counter.inc()
+        histogram.observe(seconds)
         if error is not None:
             self.counter("terminator_http_request_errors_total", reason=error).inc()
+
+    def _answer(
+        self, host: str | None, route: str | None, method: str, status: int | None
+    ) -> tuple[Counter, Histogram]:
+        labels = {"host": host or NONE, "route": route or NONE}
+        counter = self.counter(
+            "terminator_http_requests_total",
+            **labels,
+            method=method,
+            status=status_label(status) if status is not None else NONE,
+        )
+        return counter, self.histogram("terminator_http_request_duration_seconds", **labels)
 
     # ---------------------------------------------------------------------------------------------------- backends
 

@@ -120,6 +120,7 @@ def handshake_event(
     """The log line of a handshake; with `error` that of a failed one. proxy_address: who sent the PROXY header."""
     spans = {span: round(seconds * 1000, 3) for span, seconds in facts.spans.items()}
     hello, certificate = facts.hello, facts.client_certificate
+    offers = None if hello is None else hello.offers
     return TlsHandshake(
         conn_id=conn_id,
         listener=listener,
@@ -136,12 +137,12 @@ def handshake_event(
         client_address=client_address,
         client_port=client_port,
         proxy_address=proxy_address,
-        ja4=facts.ja4,
-        offered_versions=None if hello is None else hello.versions_text,
-        offered_groups=None if hello is None else hello.groups_text or None,
-        offered_ciphers=None if hello is None else hello.ciphers_hex,
-        offered_alpn=None if hello is None else hello.alpn_text or None,
-        offered_pq=None if hello is None else hello.offers_post_quantum,
+        ja4=None if offers is None else offers.ja4,
+        offered_versions=None if offers is None else offers.versions,
+        offered_groups=None if offers is None else offers.groups or None,
+        offered_ciphers=None if offers is None else offers.ciphers,
+        offered_alpn=None if offers is None else offers.alpn or None,
+        offered_pq=None if offers is None else offers.post_quantum,
         client_subject=None if certificate is None else certificate.subject,
         client_issuer=None if certificate is None else certificate.issuer,
         client_serial=None if certificate is None else certificate.serial,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct, pack
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from terminator.wire import ja4
 
@@ -21,6 +22,8 @@ MAX_RECORDS = 1024
 """Each record costs us time, also when it holds one byte; nobody needs more than one per byte of an ordinary hello."""
 MAX_EXTENSIONS = 256
 """Clients send 10 to 20, and some 60 are assigned."""
+_MAX_REMEMBERED_VALUES = 256
+"""Larger offers are not remembered: strangers choose their size."""
 
 HelloFault = Literal[
     "not_tls", "plain_http", "http_proxy_request", "unsupported_version", "malformed_hello", "hello_too_large"
@@ -40,6 +43,21 @@ class NeedMore:
     """Undecided: at least so many more bytes are needed. Never more than a conforming sender is about to send."""
 
     missing_bytes: int
+
+
+class Offers(NamedTuple):
+    """What a log line tells of a client's offer, in the client's order and without GREASE."""
+
+    versions: str
+    """`1.3,1.2`: highest first, as an operator writes them in `min_version`."""
+    groups: str
+    """`X25519MLKEM768,x25519,secp256r1`: names of IANA's registry; others in hex."""
+    ciphers: str
+    """Four hex digits a suite, without separators."""
+    alpn: str
+    """`h2,http/1.1`; bytes outside printable ASCII as `\\xNN`."""
+    post_quantum: bool
+    ja4: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,43 +80,45 @@ class ClientHello:
     """Bytes of the records that hold the hello; what follows them is not ours to judge."""
 
     @property
+    def offers(self) -> Offers:
+        """What is told of the offer. Most clients make the same one again and again, and find it ready."""
+        parts = (
+            self.versions,
+            self.ciphers,
+            self.groups,
+            self.signature_algorithms,
+            self.extensions,
+            self.alpn,
+            self.legacy_version,
+        )
+        if sum(map(len, parts[:6])) > _MAX_REMEMBERED_VALUES:
+            return _offers.__wrapped__(*parts)
+        return _offers(*parts)
+
+    @property
     def offers_post_quantum(self) -> bool:
-        return not POST_QUANTUM.isdisjoint(self.groups)
+        return self.offers.post_quantum
 
     @property
     def versions_text(self) -> str:
-        """`1.3,1.2`: highest first, as an operator writes them in `min_version`."""
-        known = sorted(set(self.versions) & VERSION_NAMES.keys(), reverse=True)
-        return ",".join(VERSION_NAMES[version] for version in known)
+        return self.offers.versions
 
     @property
     def groups_text(self) -> str:
-        """`X25519MLKEM768,x25519,secp256r1`: names of IANA's registry in the client's order; others in hex."""
-        return ",".join(GROUP_NAMES.get(group) or f"0x{group:04x}" for group in without_grease(self.groups))
+        return self.offers.groups
 
     @property
     def ciphers_hex(self) -> str:
-        """Cipher suites in the client's order, four hex digits each, without separators."""
-        ciphers = without_grease(self.ciphers)
-        return pack(f">{len(ciphers)}H", *ciphers).hex()
+        return self.offers.ciphers
 
     @property
     def alpn_text(self) -> str:
-        """`h2,http/1.1`; bytes outside printable ASCII as `\\xNN`, and GREASE is dropped."""
-        return ",".join(_printable(name) for name in self.alpn if not _is_grease_name(name))
+        return self.offers.alpn
 
     @property
     def ja4(self) -> str:
-        """The JA4 fingerprint of this hello over TCP. Computed on each access: some 7 µs."""
-        versions = without_grease(self.versions) if 43 in self.extensions else [self.legacy_version]
-        return ja4.fingerprint(
-            version=max(versions, default=0),
-            has_server_name=0 in self.extensions,
-            ciphers=without_grease(self.ciphers),
-            extensions=without_grease(self.extensions),
-            signature_algorithms=without_grease(self.signature_algorithms),
-            alpn=self.alpn[0] if self.alpn else b"",
-        )
+        """The JA4 fingerprint of this hello over TCP."""
+        return self.offers.ja4
 
 
 def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> ClientHello | NeedMore:
@@ -121,6 +141,35 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> ClientHello | NeedMore:
     if size < end:
         return NeedMore(end - size)
     return _parse_body(data, 9, end, end)
+
+
+@lru_cache(maxsize=1024)
+def _offers(
+    versions: tuple[int, ...],
+    ciphers: tuple[int, ...],
+    groups: tuple[int, ...],
+    signature_algorithms: tuple[int, ...],
+    extensions: tuple[int, ...],
+    alpn: tuple[bytes, ...],
+    legacy_version: int,
+) -> Offers:
+    known_versions = sorted(set(versions) & VERSION_NAMES.keys(), reverse=True)
+    suites = without_grease(ciphers)
+    return Offers(
+        versions=",".join(VERSION_NAMES[version] for version in known_versions),
+        groups=",".join(GROUP_NAMES.get(group) or f"0x{group:04x}" for group in without_grease(groups)),
+        ciphers=pack(f">{len(suites)}H", *suites).hex(),
+        alpn=",".join(_printable(name) for name in alpn if not _is_grease_name(name)),
+        post_quantum=not POST_QUANTUM.isdisjoint(groups),
+        ja4=ja4.fingerprint(
+            version=max(without_grease(versions) if 43 in extensions else [legacy_version], default=0),
+            has_server_name=0 in extensions,
+            ciphers=suites,
+            extensions=without_grease(extensions),
+            signature_algorithms=without_grease(signature_algorithms),
+            alpn=alpn[0] if alpn else b"",
+        ),
+    )
 
 
 def without_grease(values: Iterable[int]) -> list[int]:

@@ -22,6 +22,7 @@ from terminator.telemetry.events import (
     LogDropped,
     ServerNotice,
     TlsHandshake,
+    TunnelClosed,
     WorkerStarted,
 )
 from terminator.telemetry.journal import Journal
@@ -76,7 +77,7 @@ def succeeded(child: int) -> bool:
 
 def test_keys_stand_in_fixed_order_and_absent_is_not_null(tmp_path: Path) -> None:
     journal = Journal(log(tmp_path / "a"), worker=3, generation=lambda: 7)
-    journal.emit(HttpRequest(conn_id="c1", listener="https", status=200, total_ms=1.23456789, connect_ms=0.0))
+    journal.emit(HttpRequest(conn_id="c1", listener="https", status=200, total_ms=1.235, connect_ms=0.0))
     journal.close()
     line = (tmp_path / "a").read_bytes()
     assert line.endswith(b"}\n")
@@ -95,6 +96,13 @@ def test_keys_stand_in_fixed_order_and_absent_is_not_null(tmp_path: Path) -> Non
     ]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", fields["time"])
     assert (fields["worker"], fields["generation"], fields["timing.total_ms"]) == (3, 7, 1.235)
+
+
+def test_durations_have_three_decimals(tmp_path: Path) -> None:
+    journal = Journal(log(tmp_path / "a"))
+    journal.emit(TunnelClosed(conn_id="c1", duration_ms=1.23456789))
+    journal.close()
+    assert lines(tmp_path / "a")[0]["timing.tunnel_ms"] == 1.235
 
 
 def test_an_events_own_generation_and_worker_go_first(tmp_path: Path) -> None:
