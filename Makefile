@@ -20,10 +20,10 @@ demo: $(VENV)/.runtime  ## serve https://localhost:8443 with a certificate made 
 	$(BIN)/python -m terminator demo
 
 test: $(VENV)/.tools  ## run all tests: unit tests, then the real daemon with real clients
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 e2e: $(VENV)/.tools  ## run only the tests that start the real daemon
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/e2e $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 check: $(VENV)/.tools  ## format, lint, types and import floors; changes nothing
 	$(BIN)/ruff format --check .

@@ -83,10 +83,10 @@ def test_a_refused_upgrade_leaves_the_connection_usable(start, answering):
 
 
 @pytest.fixture
-def tunnel(start, played):
+def tunnel(start, played, request):
     """An open tunnel: the daemon, the client's and the backend's conversation."""
     backend = played()
-    daemon = start(backend.address, timeouts={"tunnel_idle": "2s"})
+    daemon = start(backend.address, timeouts={"tunnel_idle": getattr(request, "param", "30s")})
     with daemon.connect() as client:
         client.send(UPGRADE)
         behind = backend.accept()
@@ -127,6 +127,7 @@ def test_the_backends_half_close_reaches_the_client_which_goes_on(tunnel):
     assert daemon.wait_for("tunnel.closed")["tunnel.closed_by"] == "backend"
 
 
+@pytest.mark.parametrize("tunnel", ["2s"], indirect=True)
 def test_a_silent_tunnel_is_closed_after_tunnel_idle(tunnel):
     daemon, client, behind = tunnel
     assert client.ending() in ("clean", "truncated")
@@ -150,6 +151,7 @@ def test_a_backend_that_vanishes_ends_the_tunnel(tunnel):
     assert daemon.wait_for("tunnel.closed")["tunnel.closed_by"] == "backend_error"
 
 
+@pytest.mark.parametrize("tunnel", ["2s"], indirect=True)
 def test_one_way_traffic_keeps_a_tunnel_alive(tunnel):
     """Pieces 0.8 s apart outlive tunnel_idle (2 s), though one side never says a word."""
     _, client, behind = tunnel
