@@ -322,7 +322,7 @@ def _handshake(
             side.do_handshake()
         except ssl.SSLWantReadError:
             continue
-    # Takes the tickets of TLS 1.3, which follow the handshake. No data follows them, so "want read" is the one good end.
+    # Takes the tickets of TLS 1.3, which follow the handshake. No data follows: "want read" is the one good end.
     with contextlib.suppress(ssl.SSLWantReadError):
         there.read(1)
     return here, there.session
