@@ -147,7 +147,7 @@ class _Attempt:
             text = f"the client offers {hello.alpn_text or 'nothing known'}, the host speaks {', '.join(choice.alpn)}"
             raise self._refused("no_application_protocol", "select", text)
         tls = await self._shake_hands(hello, choice)
-        return Established(TlsStream(tls), choice, self.facts)
+        return Established(TlsStream(tls, ends_alone=self.capabilities.close_notify), choice, self.facts)
 
     async def _read_hello(self, max_bytes: int) -> ClientHello:
         facts = self.facts

@@ -1,4 +1,5 @@
-"""The few OpenSSL calls that `ssl` does not offer: ticket keys, groups, the negotiated group, verify depth.
+"""The few OpenSSL calls that `ssl` does not offer: ticket keys, groups, the negotiated group, verify depth, a close_notify
+that reads nothing.
 
 They are reached through `ctypes` on the very libraries that `_ssl` is linked to. The `SSL_CTX *` is the first field of
 an `SSLContext` after the object header, the `SSL *` the second of a `_ssl._SSLSocket`; both have been so from CPython
@@ -54,7 +55,7 @@ class Capabilities:
     ticket_keys: ticket keys can be set; else contexts made before the fork share OpenSSL's own random ones.
     session_cache: the cache of session ids can be switched off; else it stays, per context, and ids never leave a host.
     groups: key exchange groups that can be set, by IANA's or NIST's name; empty when they cannot be set at all.
-    verify_depth, client_authorities (their names are sent), group_name, served_key_type: as they say.
+    verify_depth, client_authorities (their names are sent), group_name, served_key_type, close_notify: as they say.
     problems: one sentence for each thing that is switched off.
     """
 
@@ -64,6 +65,7 @@ class Capabilities:
     client_authorities: bool = False
     group_name: bool = False
     served_key_type: bool = False
+    close_notify: bool = False
     groups: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
 
@@ -140,6 +142,19 @@ def served_key_type(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
     return _KEY_TYPES.get(library.EVP_PKEY_get_base_id(key)) if key else None
 
 
+def send_close_notify(connection: ssl.SSLSocket | ssl.SSLObject) -> bool:
+    """Ends our direction of a connection whose handshake is done, and reads nothing; True if the peer had ended its own.
+
+    `unwrap` goes on to read, for the peer's close_notify; data that arrives at that moment is lost (and is an error).
+    Where the socket takes nothing, or the peer is gone, nothing is sent. Needs `Capabilities.close_notify`.
+    """
+    library = _library()
+    answer: int = library.SSL_shutdown(_connection_pointer(connection))
+    if answer < 0:
+        library.ERR_clear_error()
+    return answer == 1
+
+
 # ------------------------------------------------------------------------------------------------------- proving
 
 
@@ -178,6 +193,7 @@ def prove() -> Capabilities:
     authorities = attempt("clients cannot be told the authorities", _prove_client_authorities, chain)
     name = attempt("the negotiated group cannot be read", _prove_group_name, server)
     served = attempt("the certificate that was served cannot be told", _prove_served_key_type, server)
+    goodbye = attempt("close_notify cannot be sent by itself", _prove_close_notify, server)
     groups: tuple[str, ...] = ()
     if attempt("groups cannot be set", _prove_groups, server, name):
         groups = tuple(group for group in KNOWN_GROUPS if _takes_group(group))
@@ -188,6 +204,7 @@ def prove() -> Capabilities:
         client_authorities=authorities,
         group_name=name,
         served_key_type=served,
+        close_notify=goodbye,
         groups=groups,
         problems=tuple(problems),
     )
@@ -286,6 +303,24 @@ def _prove_served_key_type(server: Any) -> None:
         raise _Unproved(f"an ECDSA certificate is reported as {kind}")
 
 
+def _prove_close_notify(server: Any) -> None:
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = server().wrap_bio(to_server, to_client, server_side=True)
+    there = _client(ssl.TLSVersion.TLSv1_3).wrap_bio(to_client, to_server)
+    _shake_hands(here, there)
+    there.write(b"still here")  # before our goodbye is out: the piece that `unwrap` would lose
+    if send_close_notify(here):
+        raise _Unproved("the peer is said to have ended, and has not")
+    try:
+        ended = there.read(1) == b""
+    except ssl.SSLZeroReturnError:
+        ended = True
+    if not ended or here.read(16) != b"still here":
+        raise _Unproved("it does not end our direction alone")
+    if not send_close_notify(there):
+        raise _Unproved("the peer's own end is not noticed")
+
+
 def _prove_groups(server: Any, named: bool) -> None:
     context = server()
     set_groups(context, "P-521")
@@ -317,15 +352,19 @@ def _handshake(
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = server.wrap_bio(to_server, to_client, server_side=True)
     there = client.wrap_bio(to_client, to_server, session=session)
+    _shake_hands(here, there)
+    # Takes the tickets of TLS 1.3, which follow the handshake. No data follows: "want read" is the one good end.
+    with contextlib.suppress(ssl.SSLWantReadError):
+        there.read(1)
+    return here, there.session
+
+
+def _shake_hands(here: ssl.SSLObject, there: ssl.SSLObject) -> None:
     for side in (there, here, there, here):
         try:
             side.do_handshake()
         except ssl.SSLWantReadError:
             continue
-    # Takes the tickets of TLS 1.3, which follow the handshake. No data follows: "want read" is the one good end.
-    with contextlib.suppress(ssl.SSLWantReadError):
-        there.read(1)
-    return here, there.session
 
 
 # ----------------------------------------------------------------------------------------------------- the library
@@ -346,6 +385,7 @@ def _library() -> Any:
         ("SSL_CTX_set_verify_depth", None, [pointer, ctypes.c_int]),
         ("SSL_CTX_get_verify_depth", ctypes.c_int, [pointer]),
         ("SSL_group_to_name", text, [pointer, ctypes.c_int]),
+        ("SSL_shutdown", ctypes.c_int, [pointer]),
         ("SSL_get_privatekey", pointer, [pointer]),
         ("SSL_load_client_CA_file", pointer, [text]),
         ("SSL_CTX_set_client_CA_list", None, [pointer, pointer]),

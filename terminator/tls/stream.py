@@ -13,21 +13,27 @@ from typing import ClassVar
 import trio
 
 from terminator.errors import ClientGone, ClientStalled
+from terminator.tls import openssl
 from terminator.transport.stream import Stream
 
 
 class TlsStream(Stream):
-    """The client's side of a connection after its handshake. `sock` must not suppress ragged ends."""
+    """The client's side of a connection after its handshake. `sock` must not suppress ragged ends.
+
+    ends_alone: `Capabilities.close_notify`. Without it a peer that goes on sending after our close_notify may lose what
+    arrives in the very moment of it.
+    """
 
     wants_read: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLWantReadError,)
     wants_write: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLWantWriteError,)
 
-    __slots__ = ()
+    __slots__ = ("_ends_alone",)
 
     sock: ssl.SSLSocket
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
+    def __init__(self, sock: ssl.SSLSocket, *, ends_alone: bool = False) -> None:
         super().__init__(sock, ClientGone, ClientStalled)
+        self._ends_alone = ends_alone
 
     def is_end(self, error: OSError) -> bool | None:
         """close_notify is an error to `ssl` once we have sent ours; an end without one has no class of its own in some
@@ -58,7 +64,10 @@ class TlsStream(Stream):
         if self.broken or self.sock.fileno() < 0:
             return
         try:
-            self.sock.unwrap()
+            if not self._ends_alone:
+                self.sock.unwrap()
+            elif not openssl.send_close_notify(self.sock):
+                return
             self.ended = True  # the peer had said goodbye before; what may follow is no TLS
         except (OSError, ValueError):
             # Want-read is the normal answer: our close_notify is out, the peer's has not come. The rest means that the

@@ -22,8 +22,8 @@ class Connection:
     peer: ssl.SSLSocket
 
 
-@pytest.fixture
-async def connection() -> AsyncIterator[Connection]:
+@pytest.fixture(params=[True, False], ids=["close_notify alone", "by unwrap"])
+async def connection(request: pytest.FixtureRequest) -> AsyncIterator[Connection]:
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("a.test").configure_cert(server)
@@ -48,7 +48,7 @@ async def connection() -> AsyncIterator[Connection]:
         )
     wrapped[0].setblocking(False)
     with peer, wrapped[0]:
-        yield Connection(TlsStream(wrapped[0]), peer)
+        yield Connection(TlsStream(wrapped[0], ends_alone=request.param), peer)
 
 
 async def test_bytes_go_both_ways(connection: Connection) -> None:
@@ -98,6 +98,16 @@ async def test_after_our_end_the_peer_may_go_on_until_its_own(connection: Connec
     assert connection.peer.recv(100) == b""
     with pytest.raises(ClientGone):
         await connection.stream.send(b"more")
+
+
+@pytest.mark.parametrize("connection", [True], indirect=True)
+async def test_what_arrives_as_we_end_is_not_lost(connection: Connection) -> None:
+    connection.peer.send(b"still here")
+    await connection.stream.wait_readable()
+    await connection.stream.end()
+    assert await connection.stream.receive() == b"still here"
+    connection.peer.settimeout(10)
+    assert connection.peer.recv(1) == b""
 
 
 async def test_a_reader_that_takes_nothing_has_stalled(connection: Connection) -> None:

@@ -72,6 +72,9 @@ class Conversation:
         self.received = bytearray()
         self._unread = bytearray()
         sock.settimeout(seconds)
+        if sock.family != socket.AF_UNIX:
+            # Else the kernel may hold a piece back until the one before is acknowledged, and a reset throws it away.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Conversation:
         return self
