@@ -103,7 +103,9 @@ def _become_child(
         for number in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         _close_all_but(kept)
-        faulthandler.enable()
+        # The stack of the thread that is hit alone: reading those of others while they run may end in SIGSEGV, and
+        # then the wait status would tell the wrong reason.
+        faulthandler.enable(all_threads=False)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold private keys
         _entitle(title)
         if become is not None:

@@ -57,7 +57,8 @@ def main(job: Job, channel: socket.socket) -> int:
     """Serves until drained; the exit code."""
     # An exchange leaves few cycles behind; looking for them every 700 objects costs more than what they hold meanwhile.
     gc.set_threshold(*GC_THRESHOLDS)
-    faulthandler.register(signal.SIGALRM, chain=True)
+    # The loop's own stack alone: reading those of other threads while they run may end in SIGSEGV.
+    faulthandler.register(signal.SIGALRM, all_threads=False, chain=True)
     trio.run(_Worker(job).run, channel)
     return 0
 

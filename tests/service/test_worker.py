@@ -104,14 +104,17 @@ def test_descriptors_do_not_pile_up_over_reloads(daemon: Make) -> None:
     eventually(lambda: all(now <= then for now, then in zip(counts(), before, strict=True)))
 
 
-def test_an_alarm_ends_a_loop_that_nobody_watches(daemon: Make) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGALRM, signal.SIGABRT], ids=["the kernel's alarm", "the master's word"])
+def test_a_loop_that_stands_still_ends_and_shows_where(daemon: Make, sign: signal.Signals) -> None:
     """The kernel's timer is set: what it does to a stuck orphan needs no proof, that it is armed does."""
     running = daemon(workers=1).start()
     (worker,) = running.workers()
     caught = int(
         dict(line.split(":", 1) for line in Path(f"/proc/{worker}/status").read_text().splitlines())["SigCgt"], 16
     )
-    assert caught & 1 << (signal.SIGALRM - 1), "faulthandler prints where it hangs"
-    os.kill(worker, signal.SIGALRM)
-    assert running.wait_for("server.worker_exited")["error.message"] == "killed by SIGALRM"
+    assert caught & 1 << (sign - 1), "faulthandler prints where it hangs"
+    os.kill(worker, sign)
+    assert running.wait_for("server.worker_exited")["error.message"] == f"killed by {sign.name}"
     running.wait_for("server.worker_started", count=2)
+    running.wait_for_line("Stack (most recent call first)", stream="stderr")
+    assert "hread 0x" not in "".join(running.output["stderr"]), "another thread's stack, read while it ran"
