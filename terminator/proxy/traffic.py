@@ -140,7 +140,7 @@ class Traffic:
         self._arrivals_in.close()
 
     def by_generation(self) -> dict[int, int]:
-        """Open connections by the generation their handshake was made under."""
+        """Open connections by the generation that accepted them; their sum is `open_connections` at every moment."""
         return dict(self._by_generation)
 
     def note_gauges(self) -> None:
@@ -159,9 +159,11 @@ class Traffic:
 
     async def _listen(self, listening: Listening, connections: trio.Nursery) -> None:
         def handle(listening: Listening, sock: socket.socket, peer: object, accepted_at: float) -> None:
+            generation = self.generation.number
             self.open_connections += 1
+            self._by_generation[generation] += 1
             self.meters.accepted(listening.config.name)
-            connections.start_soon(self._serve, listening, sock, peer, accepted_at)
+            connections.start_soon(self._serve, listening, sock, peer, accepted_at, generation)
 
         with trio.CancelScope() as scope:
             self._listeners[listening.name] = scope
@@ -184,10 +186,10 @@ class Traffic:
         with trio.move_on_after(seconds):
             await self._freed.park()
 
-    async def _serve(self, listening: Listening, sock: socket.socket, peer: object, accepted_at: float) -> None:
+    async def _serve(
+        self, listening: Listening, sock: socket.socket, peer: object, accepted_at: float, generation: int
+    ) -> None:
         """The task of one connection, and the one place that catches everything: a defect costs one connection."""
-        generation = self.generation.number
-        self._by_generation[generation] += 1
         connection_id = self._new_connection_id()
         serve = arrival.serve if listening.config.tls else plain.serve
         try:

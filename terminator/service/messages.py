@@ -1,7 +1,7 @@
 """What the master says to its children; what they say to it is JSON (`channel` tells why) and listed at the end.
 
 A worker says:      {"kind": "ready"}                        it serves
-                    {"kind": "beat", "connections": n, "generations": {"4": n}}   each second, out of its event loop
+                    {"kind": "beat", "connections": n, "generations": {"4": n}}   each second and before a report
                     {"kind": "prepared", "number": n, "error": text | null}       it could, or could not, build a plan
                     {"kind": "committed", "number": n}       new connections take this generation
                     {"kind": "report", "ask": n, "backends": [...], "failures": [...]}            the answer to `Report`
@@ -81,7 +81,7 @@ class ReopenLogs:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Say how the backends are and which handshakes failed."""
+    """Say `beat`, then how the backends are and which handshakes failed."""
 
     ask: int
 

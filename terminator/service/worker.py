@@ -157,6 +157,7 @@ class _Worker:
             case messages.Maintenance(backend, server, command):
                 self._fleet.obey(backend, server, command)
             case messages.Report(ask):
+                await self._say_beat()  # first, so that one answer tells of one moment
                 backends, failures = self._traffic.backend_status(), self._traffic.failure_examples.rows()
                 await self._say({"kind": "report", "ask": ask, "backends": backends, "failures": failures})
             case _:
@@ -172,10 +173,13 @@ class _Worker:
         while True:
             signal.alarm(ALARM_SECONDS)
             self._note_gauges(max(0.0, trio.current_time() - due))
-            generations = {str(number): count for number, count in self._traffic.by_generation().items()}
-            await self._say({"kind": "beat", "connections": self._traffic.open_connections, "generations": generations})
+            await self._say_beat()
             due = trio.current_time() + messages.BEAT_SECONDS
             await trio.sleep_until(due)
+
+    async def _say_beat(self) -> None:
+        generations = {str(number): count for number, count in self._traffic.by_generation().items()}
+        await self._say({"kind": "beat", "connections": self._traffic.open_connections, "generations": generations})
 
     def _note_gauges(self, lag_seconds: float) -> None:
         self._board.gauge("terminator_event_loop_lag_seconds", worker=str(self._job.number)).set(lag_seconds)
