@@ -1,5 +1,5 @@
-"""The few OpenSSL calls that `ssl` does not offer: ticket keys, groups, the negotiated group, verify depth, a close_notify
-that reads nothing.
+"""The few OpenSSL calls that `ssl` does not offer: ticket keys, groups, the negotiated group, verify depth, a
+close_notify that reads nothing.
 
 They are reached through `ctypes` on the very libraries that `_ssl` is linked to. The `SSL_CTX *` is the first field of
 an `SSLContext` after the object header, the `SSL *` the second of a `_ssl._SSLSocket`; both have been so from CPython
@@ -143,9 +143,9 @@ def served_key_type(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
 
 
 def send_close_notify(connection: ssl.SSLSocket | ssl.SSLObject) -> bool:
-    """Ends our direction of a connection whose handshake is done, and reads nothing; True if the peer had ended its own.
+    """Ends our direction of a connection whose handshake is done, reading nothing; True if the peer has ended its own.
 
-    `unwrap` goes on to read, for the peer's close_notify; data that arrives at that moment is lost (and is an error).
+    `unwrap` goes on to read, for the peer's close_notify; data that arrives at that moment is lost, and an error.
     Where the socket takes nothing, or the peer is gone, nothing is sent. Needs `Capabilities.close_notify`.
     """
     library = _library()
@@ -153,6 +153,19 @@ def send_close_notify(connection: ssl.SSLSocket | ssl.SSLObject) -> bool:
     if answer < 0:
         library.ERR_clear_error()
     return answer == 1
+
+
+def renegotiate(connection: ssl.SSLSocket | ssl.SSLObject) -> bool:
+    """Has the client's next `do_handshake` ask for a second handshake (TLS 1.2 and lower); False where it cannot.
+
+    Only the self-test plays such a client, hence it is proved when it is asked for.
+    """
+    try:
+        _check_pointers()
+    except _Unproved:
+        return False
+    begun: int = _library().SSL_renegotiate(_connection_pointer(connection))
+    return begun == 1
 
 
 # ------------------------------------------------------------------------------------------------------- proving
@@ -386,6 +399,7 @@ def _library() -> Any:
         ("SSL_CTX_get_verify_depth", ctypes.c_int, [pointer]),
         ("SSL_group_to_name", text, [pointer, ctypes.c_int]),
         ("SSL_shutdown", ctypes.c_int, [pointer]),
+        ("SSL_renegotiate", ctypes.c_int, [pointer]),
         ("SSL_get_privatekey", pointer, [pointer]),
         ("SSL_load_client_CA_file", pointer, [text]),
         ("SSL_CTX_set_client_CA_list", None, [pointer, pointer]),
