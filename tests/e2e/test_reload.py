@@ -14,7 +14,7 @@ from harness.backends import WebSocketEcho, ok
 from harness.certificates import Certificates
 from harness.commands import terminator
 from harness.daemon import Daemon, eventually, is_alive
-from websockets.sync.client import connect as connect_websocket
+from harness.websocket import WebSocket
 
 DAY = dt.timedelta(days=1)
 
@@ -132,7 +132,7 @@ def test_a_websocket_goes_on(start, certificates, cleanup):
     cleanup.callback(echo.close)
     daemon = start(echo.address)
     plain = socket.create_connection(("127.0.0.1", daemon.ports["https"]))
-    with connect_websocket("wss://a.test/ws", sock=plain, ssl=certificates.client_context()) as client:
+    with WebSocket(plain, "wss://a.test/ws", certificates.client_context()) as client:
         client.recv()
         for number in range(5):
             rewrite(daemon, timeouts={"drain": "5s", "body_idle": f"{number + 10}s"})

@@ -19,7 +19,7 @@ import yaml
 from harness.backends import WebSocketEcho
 from harness.conversation import Conversation
 from harness.daemon import Daemon, eventually
-from websockets.sync.client import connect as connect_websocket
+from harness.websocket import WebSocket
 
 from terminator.service.admin_client import ask
 
@@ -131,7 +131,7 @@ def test_reloads_under_load_hurt_nobody(start, site, swallowing, certificates, f
     def websocket() -> None:
         plain = socket.create_connection(("127.0.0.1", daemon.ports["https"]))
         context = certificates.client_context()
-        with connect_websocket("wss://a.test/ws", sock=plain, ssl=context, ping_interval=None) as client:
+        with WebSocket(plain, "wss://a.test/ws", context, ping_interval=None) as client:
             client.recv()
             while not storm.over.wait(PAUSE_SECONDS):
                 text = str(storm.done["echoes"])

@@ -8,8 +8,8 @@ import time
 
 import pytest
 from harness.backends import WebSocketEcho, ok
+from harness.websocket import WebSocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
@@ -32,8 +32,7 @@ def echo(cleanup):
 def open_websocket(certificates):
     def open_(daemon, path="/ws", **options):
         plain = socket.create_connection(("127.0.0.1", daemon.ports["https"]))
-        context = certificates.client_context()
-        return connect(f"wss://a.test{path}", sock=plain, ssl=context, max_size=None, **options)
+        return WebSocket(plain, f"wss://a.test{path}", certificates.client_context(), **options)
 
     return open_
 
