@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from collections.abc import Mapping as Environment
 from dataclasses import dataclass, field
 
+from terminator.config.inputs import MAX_FILE_BYTES, Asked, Inputs, bounded
 from terminator.config.nodes import Budget, Entry, Mapping, Node, Scalar, Sequence, Text, Unusable, compose
 from terminator.config.places import LINE_BREAK, KeyPath, Place, Problem, Source, dotted
 
-MAX_FILE_BYTES = 16 * 2**20  # 2,000 routes are 200 KiB
 MAX_FILES = 20_000  # 5,000 hosts with a file each are in reach of a hosting company
 MAX_INCLUDE_DEPTH = 8
 
@@ -31,6 +31,7 @@ class Tree:
     root: Mapping
     problems: list[Problem] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    inputs: Inputs = field(default_factory=Inputs)
     whole: bool = True
 
 
@@ -40,15 +41,18 @@ def gather(path: str, environment: Environment[str, str]) -> Tree:
     standard_input = path == "-"
     name = "<stdin>" if standard_input else _printable(path)
     absolute = os.path.abspath(name if standard_input else path)
-    tree = Tree(Mapping(Place(Source(name, absolute, ""), 1, 1)), reader.problems, reader.files)
+    tree = Tree(Mapping(Place(Source(name, absolute, ""), 1, 1)), reader.problems, reader.files, reader.inputs)
     try:
-        data = _bounded(0) if standard_input else _bounded(path)
+        data = bounded(0) if standard_input else bounded(path)
     except OSError as error:
         reader.problems.append(Problem(tree.root.place, "", f"cannot be read: {_reason(error)}"))
         tree.whole = False
         return tree
-    if not standard_input:
+    if standard_input:
+        reader.inputs.repeatable = False
+    else:
         reader.files.append(absolute)
+        reader.inputs.note_file(os.path.abspath(path), data)
     root = reader.merged(name, absolute, data, ())
     if root is not None:
         tree.root = root
@@ -58,7 +62,8 @@ def gather(path: str, environment: Environment[str, str]) -> Tree:
 
 class _Reader:
     def __init__(self, environment: Environment[str, str]) -> None:
-        self._environment = environment
+        self.inputs = Inputs()
+        self._environment = Asked(environment, self.inputs)
         self._budget = Budget()
         self._seen: set[str] = set()
         self.problems: list[Problem] = []
@@ -84,11 +89,12 @@ class _Reader:
                     self._fault(place, f"more than {MAX_FILES} files")
                     break
                 try:
-                    child_data = _bounded(child_path)
+                    child_data = bounded(child_path)
                 except OSError as error:
                     self._fault(place, f"cannot be read: {_reason(error)}")
                     continue
                 self.files.append(child_path)
+                self.inputs.note_file(child_path, child_data)
                 child = self.merged(child_name, child_path, child_data, (*within, identity))
                 if child is not None:
                     child.entries.pop("include", None)
@@ -122,10 +128,7 @@ class _Reader:
             if len(within) > MAX_INCLUDE_DEPTH:
                 self._fault(item.place, f"includes nest deeper than {MAX_INCLUDE_DEPTH} files")
                 return
-            if glob.has_magic(item.value):
-                paths = [path for path in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(path)]
-            else:
-                paths = [pattern]
+            paths = self.inputs.matched(pattern) if glob.has_magic(item.value) else [pattern]
             for path in paths:
                 identity = os.path.realpath(path)
                 if identity in within:
@@ -159,12 +162,6 @@ class _Reader:
     def _fault(self, place: Place, message: str) -> None:
         self.problems.append(Problem(place, "include", message))
         self.whole = False
-
-
-def _bounded(file: str | int) -> bytes:
-    """At most one byte more than is allowed, so that a device without end is found out."""
-    with open(file, "rb", closefd=file != 0) as stream:
-        return stream.read(MAX_FILE_BYTES + 1)
 
 
 def _text(name: str, path: str, data: bytes) -> str:

@@ -18,6 +18,7 @@ from terminator.config import sentences
 from terminator.config.crosscheck import crosscheck
 from terminator.config.files import gather
 from terminator.config.findings import Findings, place_of
+from terminator.config.inputs import Inputs
 from terminator.config.model import Config
 from terminator.config.nodes import Mapping, Node, Scalar, Sequence
 from terminator.config.places import KeyPath, Problem, dotted, undotted
@@ -34,6 +35,7 @@ class Loaded:
     files: tuple[str, ...]
     findings: tuple[Problem, ...]
     """What is allowed and probably not meant."""
+    inputs: Inputs = field(repr=False)
     _root: Mapping = field(repr=False)
 
     @property
@@ -74,7 +76,8 @@ def examine(path: str, environment: Environment[str, str] | None = None) -> tupl
         problems += findings.errors
     if config is None or problems:
         return None, _in_order(problems, tree.files)
-    return Loaded(config, tuple(tree.files), _in_order(findings.warnings, tree.files), tree.root), ()
+    found = _in_order(findings.warnings, tree.files)
+    return Loaded(config, tuple(tree.files), found, tree.inputs, tree.root), ()
 
 
 def _plain(node: Node) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from terminator.config.inputs import Inputs
 from terminator.config.load import Loaded, load
 from terminator.config.model import Config
 from terminator.errors import CertificateError, ConfigError
@@ -25,6 +28,9 @@ class Candidate:
     watch: Watch
     warnings: tuple[str, ...]
     """What the configuration itself is warned of."""
+    inputs: Inputs = field(repr=False)
+    written: Config = field(repr=False)
+    """What the files say; `config` is this with the running values of what needs a restart."""
     ticket_secret: bytes | None = field(default=None, repr=False)
     """What `tls.ticket_secret_file` holds."""
     restart: tuple[str, ...] = ()
@@ -39,22 +45,39 @@ class Candidate:
 def read(path: str, running: Candidate | None = None) -> Candidate:
     """Reads the configuration and every file it names; ConfigError with all faults at once.
 
-    With `running`, unchanged files are not parsed again, and the difference is told.
+    With `running`, what is unchanged is not parsed again: neither certificates nor the configuration, which is then the
+    very object that runs; and the difference is told.
     """
+    if running is not None and running.inputs.still(os.environ):
+        with contextlib.suppress(ConfigError):  # found again below, where its place in the configuration is known
+            return _complete(running.written, running.inputs, running.warnings, running)
     loaded = load(path)
-    config = loaded.config
-    watch = Watch(watched_files(config))  # before the files are read: a change from now on is seen
-    materials = read_materials(config, running.materials if running else None, loaded.locate)
-    secret = _ticket_secret(loaded)
+    return _complete(loaded.config, loaded.inputs, loaded.warnings, running, loaded)
+
+
+def _complete(
+    written: Config,
+    inputs: Inputs,
+    warnings: tuple[str, ...],
+    running: Candidate | None,
+    loaded: Loaded | None = None,
+) -> Candidate:
+    """The configuration with the files it names, and its difference to what runs."""
+    watch = Watch(watched_files(written))  # before the files are read: a change from now on is seen
+    materials = read_materials(written, running.materials if running else None, loaded.locate if loaded else None)
+    secret = _ticket_secret(written, loaded)
     if running is None:
-        return Candidate(config, materials, watch, loaded.warnings, secret)
-    restart = tuple(needs_restart(running.config, config))
-    if restart:
-        config = config.model_copy(update={key: getattr(running.config, key) for key in NEEDS_RESTART})
+        return Candidate(written, materials, watch, warnings, inputs, written, secret)
+    restart = tuple(needs_restart(running.config, written))
+    config = written
+    if written is running.written:
+        config = running.config
+    elif restart:
+        config = written.model_copy(update={key: getattr(running.config, key) for key in NEEDS_RESTART})
     changes = difference(running.config, config, running.materials, materials)
     if secret != running.ticket_secret:
         changes.append(Change("setting", "changed", "tls.ticket_secret_file", "tls.ticket_secret_file: other content"))
-    return Candidate(config, materials, watch, loaded.warnings, secret, restart, tuple(changes))
+    return Candidate(config, materials, watch, warnings, inputs, written, secret, restart, tuple(changes))
 
 
 def worse(candidate: Candidate, running: Candidate, now: datetime) -> list[str]:
@@ -71,8 +94,8 @@ def warnings(candidate: Candidate, now: datetime) -> list[tuple[str, str]]:
     ]
 
 
-def _ticket_secret(loaded: Loaded) -> bytes | None:
-    path = loaded.config.tls.ticket_secret_file
+def _ticket_secret(config: Config, loaded: Loaded | None) -> bytes | None:
+    path = config.tls.ticket_secret_file
     if path is None:
         return None
     try:
@@ -83,7 +106,8 @@ def _ticket_secret(loaded: Loaded) -> bytes | None:
                 "openssl rand -base64 48"
             )
     except CertificateError as error:
-        raise ConfigError([str(loaded.problem(("tls", "ticket_secret_file"), str(error)))]) from error
+        problem = loaded.problem(("tls", "ticket_secret_file"), str(error)) if loaded is not None else error
+        raise ConfigError([str(problem)]) from error
     return secret
 
 

@@ -254,7 +254,7 @@ class Master:
         self.journal.emit(attempt.event())
         self.notify.ready(self.sentence())
         self._chores.reload_ended(attempt)
-        gc.collect()  # generations that have ended, while nobody waits for us
+        self.timers.once("collect", 0.0, _forget)  # generations that have ended, when the caller has its answer
 
     # ------------------------------------------------------------------------------------------------------ children
 
@@ -315,6 +315,10 @@ class Master:
         self.journal.emit(announcements.ready(self.standing, self.workforce.count, seconds))
         self.notify.ready(self.sentence())
         self.kept.store(self.standing.bound)
+
+
+def _forget() -> None:
+    gc.collect()
 
 
 def _raise_file_limit() -> None:

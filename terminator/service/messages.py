@@ -35,11 +35,12 @@ class NewListener:
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Build generation `number` aside, and say `prepared`. `hosts` are all of them in order, `changed` the materials
-    that the worker has not got. The sockets of `added` come with this message, in this order."""
+    """Build generation `number` aside, and say `prepared`. `config` is None when it is the one in force. `hosts` are
+    all of them in order, `changed` the materials that the worker has not got. The sockets of `added` come with this
+    message, in this order."""
 
     number: int
-    config: Config
+    config: Config | None
     hosts: tuple[str, ...]
     changed: Mapping[str, HostMaterial]
     added: tuple[NewListener, ...]

@@ -107,7 +107,7 @@ def prepare_frame(after: Standing, before: Standing, rebound: Rebound) -> bytes:
     }
     message = messages.Prepare(
         number=after.number,
-        config=after.candidate.config,
+        config=after.candidate.config if after.candidate.config is not before.candidate.config else None,
         hosts=tuple(after.candidate.materials),
         changed=changed,
         added=tuple(messages.NewListener(each.config, len(each.sockets_of(0))) for each in rebound.added),

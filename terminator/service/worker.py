@@ -204,10 +204,11 @@ class _Worker:
         sockets = [socket.socket(fileno=fd) for fd in self._channel.take_fds(sum(new.sockets for new in message.added))]
         try:
             materials = {host: message.changed.get(host) or self._plan.materials[host] for host in message.hosts}
-            plan = Plan(message.number, message.config, materials)
+            config = message.config if message.config is not None else self._plan.config
+            plan = Plan(message.number, config, materials)
             # In a thread, so that the loop serves on: 5,000 hosts take a quarter of a second, new contexts more.
             made, generation = await trio.to_thread.run_sync(self._build, plan)
-            outlets = self._journal.prepare(message.config.log)
+            outlets = self._journal.prepare(config.log)
         except (TerminatorError, KeyError, ValueError, OSError) as error:
             for sock in sockets:
                 sock.close()

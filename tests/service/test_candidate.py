@@ -44,6 +44,33 @@ def test_read_again_it_is_the_same_and_nothing_is_parsed_twice(read: Any) -> Non
     again = read(first)
     assert again.is_same_as(first)
     assert again.materials["a.test"].pairs[0] is first.materials["a.test"].pairs[0]
+    assert again.config is first.config
+
+
+def test_a_configuration_whose_files_differ_is_parsed_anew(read: Any) -> None:
+    first = read()
+    again = read(first, timeouts={"drain": "7s"})
+    assert (again.config.timeouts.drain, first.config.timeouts.drain) == (7, 30)
+    assert again.config is not first.config
+
+
+def test_a_renewed_certificate_leaves_the_configuration_the_object_that_runs(
+    read: Any, certificates: Any, pair: Any
+) -> None:
+    first = read(read(), workers=5)
+    certificates.issue(pair.chain.parent, "a.test")
+    again = read(first, workers=5)
+    assert again.config is first.config
+    assert (again.config.workers, again.restart) == (2, ("workers: runs with 2, configured is 5",))
+    assert [change.kind for change in again.changes] == ["certificate"]
+
+
+def test_a_fault_under_an_unchanged_configuration_is_told_at_its_place(read: Any, pair: Any) -> None:
+    first = read()
+    pair.key.unlink()
+    with pytest.raises(ConfigError, match="does not exist") as caught:
+        read(first)
+    assert "t.yaml:" in str(caught.value)
 
 
 def test_a_renewed_certificate_makes_it_another(read: Any, certificates: Any, pair: Any) -> None:
