@@ -1,6 +1,6 @@
 """What the daemon says of itself: the JSON of /status and /certs and the service manager's STATUS line.
 
-Functions of facts; the one that looks at the disk is `drift`.
+Functions of facts; `certs` and `drifting` look at the disk.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -172,6 +173,17 @@ def _certificate(pair: Pair, material: HostMaterial, disk: _Disk, now: datetime)
         "days_left": round(days_left(info.not_after, now), 2),
         "warnings": judgement.warnings(pair, material.names, now),
         "disk": disk.compare(pair),
+    }
+
+
+def drifting(materials: Materials, touched: AbstractSet[str]) -> set[str]:
+    """The hosts of which a certificate is served that is not the one on disk; only `touched` files are looked at."""
+    disk = _Disk(materials)
+    return {
+        material.host
+        for material in materials.values()
+        for pair in material.pairs
+        if not touched.isdisjoint((pair.chain_file, pair.key_file)) and disk.compare(pair)["state"] != "same"
     }
 
 

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-from terminator.service import messages
+from terminator.service import account, messages
 from terminator.service.attempt import Attempt
 from terminator.service.expiry import Said, expiring
 from terminator.service.kept import Kept
@@ -98,6 +98,8 @@ class Chores:
             realm.timers.cancel("watch")
 
     def reload_ended(self, attempt: Attempt) -> None:
+        if attempt.outcome == "unchanged":
+            self._note_drift()
         gauges = self._gauges
         gauges.counter("terminator_config_reloads_total", outcome=attempt.outcome).inc()
         gauges.gauge("terminator_config_last_reload_successful").set(float(attempt.good))
@@ -148,11 +150,10 @@ class Chores:
 
     def _note_drift(self) -> None:
         candidate = self._realm.standing.candidate
-        touched = candidate.watch.touched()
+        drifting = account.drifting(candidate.materials, candidate.watch.touched())
         self._gauges.forget("terminator_certificate_drift")
-        for host, material in candidate.materials.items():
-            differs = any(not touched.isdisjoint((pair.chain_file, pair.key_file)) for pair in material.pairs)
-            self._gauges.gauge("terminator_certificate_drift", host=host).set(float(differs))
+        for host in candidate.materials:
+            self._gauges.gauge("terminator_certificate_drift", host=host).set(float(host in drifting))
 
     def _look_at_files(self) -> None:
         if self._realm.standing.candidate.watch.changed(time.monotonic()):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Protocol
@@ -183,6 +183,9 @@ class Reloads:
             )
             return
         if candidate.is_same_as(running):
+            if not request.dry_run:
+                # The same in all that serves. What was read now is nearer to the disk: stamps, modes, warnings.
+                realm.standing = replace(realm.standing, candidate=candidate)
             self._end(request, begun, "unchanged", candidate=candidate, warnings=warnings)
             return
         try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
-from terminator.service.account import Reloaded, drifts, sentence
+from terminator.service import candidate
+from terminator.service.account import Reloaded, drifting, drifts, sentence
 from terminator.service.attempt import Attempt
 
 
@@ -70,3 +73,31 @@ def test_drift_is_named_by_host_file_and_serial() -> None:
         "host b: /b.pem: serial 5e is served, serial 6f lies on disk; run `terminator reload`",
         "host c: /c.pem: serial 5e is served, what lies on disk cannot be: /c.key: is empty",
     ]
+
+
+def test_a_host_drifts_when_other_bytes_lie_on_disk(folder: Path, certificates: Any, pair: Any) -> None:
+    config = {
+        "version": 1,
+        "listeners": [{"name": "https", "bind": "127.0.0.1:8443"}],
+        "hosts": [
+            {
+                "names": ["a.test"],
+                "certificates": [pair.as_config()],
+                "routes": [{"path": "/", "respond": {"body": ""}}],
+            }
+        ],
+    }
+    file = folder / "t.yaml"
+    file.write_text(yaml.safe_dump(config))
+    served = candidate.read(str(file))
+
+    def found() -> set[str]:
+        return drifting(served.materials, served.watch.touched())
+
+    assert found() == set()
+    pair.chain.write_bytes(pair.chain.read_bytes())
+    assert found() == set(), "written again as it was"
+    certificates.issue(pair.chain.parent, "a.test")
+    assert found() == {"a.test"}
+    pair.key.unlink()
+    assert found() == {"a.test"}, "what cannot be loaded is not what is served"

@@ -242,6 +242,19 @@ def test_only_what_changed_travels(realm: Realm, change: Any) -> None:
     (prepare,) = realm.workforce.live[0].process.told
     assert isinstance(prepare, messages.Prepare)
     assert (prepare.hosts, dict(prepare.changed)) == (("a.test",), {})
+    assert prepare.config is not None
+    assert prepare.config.timeouts.drain == 7
+
+
+def test_what_is_found_unchanged_is_known_as_it_is_now(realm: Realm, pair: Any) -> None:
+    pair.key.chmod(0o604)
+    (dry,) = ask(realm, dry_run=True)
+    assert (dry.outcome, realm.standing.candidate.materials["a.test"].pairs[0].key_mode) == ("unchanged", 0o600)
+    (attempt,) = ask(realm)
+    assert attempt.outcome == "unchanged"
+    assert any("readable by others" in text for text in attempt.warnings)
+    assert realm.standing.candidate.materials["a.test"].pairs[0].key_mode == 0o604
+    assert realm.standing.candidate.watch.touched() == set()
 
 
 def test_a_renewed_certificate_travels_once(realm: Realm, certificates: Any, pair: Any) -> None:
@@ -250,6 +263,7 @@ def test_a_renewed_certificate_travels_once(realm: Realm, certificates: Any, pai
     (prepare,) = realm.workforce.live[0].process.told
     assert isinstance(prepare, messages.Prepare)
     assert list(prepare.changed) == ["a.test"]
+    assert prepare.config is None, "the one in force"
     (new,) = prepare.changed["a.test"].pairs
     assert new.chain_pem == pair.chain.read_bytes()
 
