@@ -19,6 +19,7 @@ from terminator.config.model import TlsPolicy
 from terminator.errors import ConfigError, StartError
 from terminator.report import summary as answers
 from terminator.report.compare import compare
+from terminator.report.forms import shown
 from terminator.report.preview import parse_policy, preview
 from terminator.report.sources import STDIN, Reader, total_bytes
 from terminator.report.tally import Tally
@@ -259,4 +260,4 @@ def _positive(text: str) -> int:
 
 def _print(lines: Iterator[str]) -> None:
     for line in lines:
-        print(line)
+        print(shown(line))

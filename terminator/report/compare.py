@@ -60,11 +60,11 @@ class Comparison:
 def compare(a: Tally, b: Tally, false_alarm: float = FALSE_ALARM) -> Comparison:
     times, shares = list(_times(a, b)), list(_shares(a, b))
     enough_times = [each for each in times if min(each[1].count, each[2].count) >= MIN_COUNT]
-    enough_shares = [each for each in shares if min(each[2], each[4]) >= MIN_COUNT]
+    enough_shares = [each for each in shares if each.judged]
     few = [
         name for name, one, other in times if one.count + other.count > 0 and min(one.count, other.count) < MIN_COUNT
     ]
-    few += [name for name, _, of_a, _, of_b in shares if of_a + of_b > 0 and min(of_a, of_b) < MIN_COUNT]
+    few += [each.name for each in shares if each.a.base + each.b.base > 0 and not each.judged]
     level = false_alarm / max(1, len(enough_times) * len(SHARES) + len(enough_shares))
     rows: list[Row] = []
     for name, one, other in enough_times:
@@ -73,9 +73,9 @@ def compare(a: Tally, b: Tally, false_alarm: float = FALSE_ALARM) -> Comparison:
             assert in_b is not None
             verdict = quantile_verdict(one, other, share, level)
             rows.append(Row(name, f"p{share * 100:g}", "ms", in_a, in_b, one.count, other.count, verdict))
-    for name, hits_a, of_a, hits_b, of_b in enough_shares:
-        verdict = share_verdict(hits_a, of_a, hits_b, of_b, level)
-        rows.append(Row(name, "share", "share", hits_a / of_a, hits_b / of_b, of_a, of_b, verdict))
+    for each in enough_shares:
+        verdict = share_verdict(*each.a.told, *each.b.told, level)
+        rows.append(Row(each.name, "share", "share", each.a.share, each.b.share, each.a.base, each.b.base, verdict))
     return Comparison(tuple(rows), tuple(few), level)
 
 
@@ -92,17 +92,53 @@ def _times(a: Tally, b: Tally) -> Iterator[tuple[str, Sketch, Sketch]]:
         yield f"backend {backend} response", _responses(a, backend), _responses(b, backend)
 
 
-def _shares(a: Tally, b: Tally) -> Iterator[tuple[str, float, float, float, float]]:
-    """(name, hits and base of A, hits and base of B)"""
-    made_a, made_b = _made(a), _made(b)
-    yield "failed handshakes", a.failed, made_a, b.failed, made_b
-    for kind in sorted(a.failures.keys() | b.failures.keys()):
-        hits_a, hits_b = (tally.failures[kind].count if kind in tally.failures else 0.0 for tally in (a, b))
-        yield f"failed: {kind}", hits_a, made_a, hits_b, made_b
-    yield "resumed", _established(a, True), _established(a), _established(b, True), _established(b)
-    requests_a, requests_b = _requests(a).count, _requests(b).count
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """`hits` of `base`. A line of a sampled log stands for many, and yet tells no more than one line: `weight` is how
+    many (Kish's design effect), and what is tested are counts less by it."""
+
+    hits: float
+    base: float
+    weight: float = 1.0
+
+    @property
+    def share(self) -> float:
+        return self.hits / self.base
+
+    @property
+    def told(self) -> tuple[float, float]:
+        return self.hits / self.weight, self.base / self.weight
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    name: str
+    a: _Part
+    b: _Part
+
+    @property
+    def judged(self) -> bool:
+        return min(self.a.told[1], self.b.told[1]) >= MIN_COUNT
+
+
+def _shares(a: Tally, b: Tally) -> Iterator[_Share]:
+    kinds = sorted(a.failures.keys() | b.failures.keys())
+    yield _Share("failed handshakes", *_failed(a, b, kinds))
+    for kind in kinds:
+        yield _Share(f"failed: {kind}", *_failed(a, b, [kind]))
+    yield _Share("resumed", *(_Part(_established(each, True), _established(each)) for each in (a, b)))
     for name, lowest in (("answered 4xx", 400), ("answered 5xx", 500)):
-        yield name, _answered(a, lowest), requests_a, _answered(b, lowest), requests_b
+        yield _Share(name, *(_Part(_answered(each, lowest), _requests(each).count) for each in (a, b)))
+
+
+def _failed(a: Tally, b: Tally, kinds: list[str]) -> tuple[_Part, _Part]:
+    found = [[each for kind in kinds if (each := tally.failures.get(kind))] for tally in (a, b)]
+    counts = [sum(each.count for each in failures) for failures in found]
+    squares = [sum(each.squares for each in failures) for failures in found]
+    # A side without any does not show how it was sampled: as the other, then.
+    whole = sum(squares) / sum(counts) if any(counts) else 1.0
+    one, other = (of / count if count else whole for of, count in zip(squares, counts, strict=True))
+    return _Part(counts[0], _made(a), one), _Part(counts[1], _made(b), other)
 
 
 def _phase(tally: Tally, phase: str, resumed: bool | None = None) -> Sketch:

@@ -146,11 +146,15 @@ def preview(tally: Tally, policies: Mapping[str, TlsPolicy], capabilities: Capab
         policy = resolved.get(name) or resolved.get("*")
         if policy is None:
             continue
-        if versions is None or ciphers is None:
+        try:
+            made = offered(versions, groups, ciphers) if versions is not None and ciphers is not None else None
+        except ValueError:
+            made = None
+        if made is None:
             found.without_offer += offer.established
             continue
         key_types = frozenset(tally.key_types.get(name, ())) or both
-        failure = judge(offered(versions, groups, ciphers), policy, key_types)
+        failure = judge(made, policy, key_types)
         found.served += offer.established
         found.served_by_host[name] += int(offer.established)
         if failure is not None:

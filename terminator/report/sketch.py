@@ -20,6 +20,8 @@ ZERO = -1_000_000
 _PER_LOG = 1 / log(GAMMA)
 _MIDDLE = 2 / (1 + GAMMA)
 _SMALLEST = 1e-9
+_LARGEST = 1e12
+"""Thirty years: no duration, whatever the log says."""
 
 
 class Sketch:
@@ -32,7 +34,9 @@ class Sketch:
         self.largest = 0.0
 
     def add(self, value: float, weight: float = 1.0) -> None:
-        """weight: how many observations this one stands for (sampled lines)."""
+        """weight: how many observations this one stands for (sampled lines). ValueError for what is no duration."""
+        if not 0.0 <= value <= _LARGEST:
+            raise ValueError("no duration")
         bucket = ceil(log(value) * _PER_LOG) if value > _SMALLEST else ZERO
         buckets = self.buckets
         buckets[bucket] = buckets.get(bucket, 0.0) + weight

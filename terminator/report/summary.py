@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from terminator.report.compare import FALSE_ALARM, Comparison
+from terminator.report.counts import Counts
 from terminator.report.preview import Lost, Preview
 from terminator.report.sketch import GAMMA, RELATIVE_ERROR, ZERO, Sketch, merged, value_of
 from terminator.report.tally import PHASES, Group, Tally
@@ -159,7 +160,8 @@ def _failures(tally: Tally, made: float) -> list[Json]:
                 for ja4, client in sorted(tally.clients.items(), key=lambda item: -item[1].failures[kind])[:3]
                 if client.failures[kind]
             ],
-            "example": failure.example,
+            # An edited line may hold anything, nested deeper than JSON can be written.
+            "example": {key: each for key, each in failure.example.items() if not isinstance(each, (dict, list))},
         }
         for kind, failure in ordered
     ]
@@ -183,11 +185,12 @@ def _clients(tally: Tally, top: int) -> list[Json]:
 def _requests(tally: Tally, top: int) -> Json:
     routes = sorted(tally.routes.items(), key=lambda item: -item[1].count)
     statuses: Counter[str] = Counter()
-    errors: Counter[str] = Counter()
+    errors = Counts()
     for _, route in routes:
-        errors.update(route.errors)
-        for status, count in route.statuses.items():
-            statuses[_status_class(status)] += count
+        for error, count in route.errors.items():
+            errors.add(error, count)
+        for status, requests in route.statuses.items():
+            statuses[_status_class(status)] += requests
     return {
         "count": sum(route.count for _, route in routes),
         "statuses": dict(sorted(statuses.items())),
@@ -249,8 +252,8 @@ def _reload(event: Json) -> Json:
     return {
         "at": event.get("time"),
         "outcome": event.get("reload.outcome"),
-        "errors": event.get("reload.errors", []),
-        "changes": event.get("reload.changes", []),
+        "errors": event.get("reload.errors") or [],
+        "changes": event.get("reload.changes") or [],
     }
 
 
@@ -282,7 +285,7 @@ def _shape(sketch: Sketch) -> list[tuple[float, float, float]]:
     ]
 
 
-def _counted(counter: Counter[str], top: int) -> dict[str, int]:
+def _counted(counter: Counts | Counter[str], top: int) -> dict[str, float]:
     return dict(counter.most_common(top))
 
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from terminator.report.counts import OTHER, Counts
 from terminator.report.leaders import Leaders
+from terminator.report.shape import SHAPES
 from terminator.report.sketch import Sketch
+from terminator.report.software import Joins
 from terminator.report.timeline import Timeline
 
 PHASES = ("first_byte", "hello", "select", "flight", "client", "handshake")
@@ -25,9 +29,9 @@ MAX_ROUTES = 2048
 MAX_NETWORKS = 4096
 MAX_CLIENTS = 2048
 MAX_OFFERS = 8192
-MAX_JOINED = 20_000
-MAX_LIFECYCLE = 20
-OTHER = "other"
+MAX_NAMES = 20
+MAX_RELOADS = 20
+MIN_SAMPLE = 1e-9
 
 Event = dict[str, Any]
 GroupKey = tuple[str | None, bool | None, str | None, str | None]
@@ -65,20 +69,26 @@ class Client:
     def __init__(self) -> None:
         self.count = 0.0
         """Handshakes, failed ones included."""
-        self.failures: Counter[str] = Counter()
+        self.failures = Counts()
         self.software: Counter[str] = Counter()
         """What its requests call themselves (User-Agent)."""
+
+    def called(self, name: str) -> None:
+        if name in self.software or len(self.software) < MAX_NAMES:
+            self.software[name] += 1
 
 
 class Failure:
     """One class of failed handshakes."""
 
-    __slots__ = ("count", "example", "openssl", "phases")
+    __slots__ = ("count", "example", "openssl", "phases", "squares")
 
     def __init__(self) -> None:
         self.count = 0.0
-        self.phases: Counter[str] = Counter()
-        self.openssl: Counter[str] = Counter()
+        self.squares = 0.0
+        """Of what each line stands for; more than `count` where the log is sampled."""
+        self.phases = Counts()
+        self.openssl = Counts()
         self.example: Event = {}
         """The last one."""
 
@@ -91,7 +101,7 @@ class Route:
     def __init__(self) -> None:
         self.count = 0.0
         self.statuses: Counter[int | None] = Counter()
-        self.errors: Counter[str] = Counter()
+        self.errors = Counts()
         self.total_ms = Sketch()
 
 
@@ -104,7 +114,7 @@ class Server:
         self.count = 0.0
         self.reused = 0.0
         self.retries = 0.0
-        self.errors: Counter[str] = Counter()
+        self.errors = Counts()
         self.queue_ms = Sketch()
         self.connect_ms = Sketch()
         """Of new connections."""
@@ -127,11 +137,11 @@ class Tally:
 
     def __init__(self, *, offers: bool = False) -> None:
         self.events = 0
-        self.first = self.last = ""
+        self.first = self.last = self._second = ""
         self.groups: dict[GroupKey, Group] = {}
         self.failures: dict[str, Failure] = {}
         self.failed = 0.0
-        self.negotiated: Counter[str] = Counter()
+        self.negotiated = Counts()
         """Key exchange groups."""
         self.post_quantum: Counter[bool] = Counter()
         """Whether a hybrid group was offered."""
@@ -142,7 +152,7 @@ class Tally:
         """Host → key types of the certificates it was seen to serve."""
         self.routes: dict[tuple[str, str], Route] = {}
         self.servers: dict[tuple[str, str], Server] = {}
-        self.tunnels: Counter[str] = Counter()
+        self.tunnels = Counts()
         """By who closed them."""
         self.tunnel_ms = Sketch()
         self.timeline = Timeline()
@@ -150,7 +160,7 @@ class Tally:
         self.lost_lines = 0
         self.lifecycle: Counter[str] = Counter()
         self.reloads: list[Event] = []
-        self._joined: dict[str, str] = {}
+        self._joins = Joins()
         self._takers: dict[str, Callable[[Event], None]] = {
             "tls.handshake": self._handshake,
             "http.request": self._request,
@@ -160,23 +170,24 @@ class Tally:
         }
 
     def add(self, event: Event) -> None:
-        """Raises nothing for a line that is not as it should be: it is counted as far as it makes sense."""
+        """Raises nothing for a line that is not as it should be: it is `malformed`, and counted as far as it went."""
         self.events += 1
-        moment = event.get("time")
-        if isinstance(moment, str):
-            if moment > self.last:
-                self.last = moment
-            if not self.first or moment < self.first:
-                self.first = moment
         kind = str(event["event"])
         taker = self._takers.get(kind)
         if taker is not None:
             try:
+                if not SHAPES[kind].fits(event):
+                    raise ValueError("a value of another type")
+                self._note_time(event["time"])
                 taker(event)
-            except (TypeError, ValueError, AttributeError, KeyError, ZeroDivisionError):
+            except ValueError:
                 self.malformed += 1
-        elif kind in self.lifecycle or len(self.lifecycle) < MAX_GROUPS:
-            self.lifecycle[kind] += 1
+        else:
+            if kind in self.lifecycle or len(self.lifecycle) < MAX_GROUPS:
+                self.lifecycle[kind] += 1
+            if isinstance(moment := event.get("time"), str):
+                with suppress(ValueError):
+                    self._note_time(moment)
 
     # -------------------------------------------------------------------------------------------------- handshakes
 
@@ -210,17 +221,17 @@ class Tally:
             if (rtt := get("timing.rtt_ms")) is not None:
                 network.rtt_ms.add(rtt)
         if ja4 is not None:
-            self.clients.at(ja4).count += 1
-            if len(self._joined) >= MAX_JOINED:
-                del self._joined[next(iter(self._joined))]
-            self._joined[event["conn.id"]] = ja4
+            client = self.clients.at(ja4)
+            client.count += 1
+            if (told := self._joins.handshake(get("conn.id"), ja4)) is not None:
+                client.called(told)
         if self.offers is not None:
             offer.established += 1
             key_type, known = get("certificate.key"), str(host) in self.key_types
             if key_type is not None and (known or len(self.key_types) < MAX_ROUTES):
                 self.key_types.setdefault(str(host), set()).add(key_type)
         if (exchange := get("tls.group")) is not None:
-            self.negotiated[exchange] += 1
+            self.negotiated.add(exchange)
         if (offered := get("tls.client.offered_pq")) is not None:
             self.post_quantum[offered] += 1
 
@@ -233,34 +244,36 @@ class Tally:
         return found
 
     def _failure(self, event: Event, ja4: str | None) -> None:
+        weight = _weight(event)
         kind = str(event.get("error.type"))
-        weight = 1 / event.get("log.sample", 1.0)
-        found = self.failures.get(kind)
-        if found is None:
-            found = self.failures.setdefault(kind if len(self.failures) < MAX_GROUPS else OTHER, Failure())
+        if kind not in self.failures and len(self.failures) >= MAX_GROUPS:
+            kind = OTHER
+        found = self.failures.setdefault(kind, Failure())
         found.count += weight
-        found.phases[str(event.get("error.phase"))] += 1
-        reason = event.get("error.openssl")
-        if reason is not None and (reason in found.openssl or len(found.openssl) < MAX_GROUPS):
-            found.openssl[reason] += 1
+        found.squares += weight * weight
+        found.phases.add(str(event.get("error.phase")), weight)
+        if (reason := event.get("error.openssl")) is not None:
+            found.openssl.add(reason, weight)
         found.example = event
         self.failed += weight
         self.timeline.at(event["time"]).failed += weight
         if ja4 is not None:
             client = self.clients.at(ja4)
             client.count += weight
-            client.failures[kind] += 1
+            client.failures.add(kind, weight)
 
     # ---------------------------------------------------------------------------------------------------- requests
 
     def _request(self, event: Event) -> None:
         get = event.get
         status, error, total = get("http.response.status_code"), get("error.type"), get("timing.total_ms")
+        if status is not None and not 100 <= status <= 999:
+            raise ValueError("no status")
         route = self._route((get("host") or "-", get("route") or "-"))
         route.count += 1
         route.statuses[status] += 1
         if error is not None:
-            route.errors[error] += 1
+            route.errors.add(error)
         if total is not None:
             route.total_ms.add(total)
         slice = self.timeline.at(event["time"])
@@ -270,11 +283,10 @@ class Tally:
         backend = get("backend")
         if backend is not None:
             self._served(event, backend, error)
-        if (agent := get("user_agent.original")) is not None and (ja4 := self._joined.pop(event["conn.id"], None)):
-            software = self.clients.at(ja4).software
-            name = product(agent)
-            if name in software or len(software) < MAX_LIFECYCLE:
-                software[name] += 1
+        agent = get("user_agent.original")
+        if agent is not None and (joined := self._joins.request(get("conn.id"), agent)) is not None:
+            ja4, name = joined
+            self.clients.at(ja4).called(name)
 
     def _served(self, event: Event, backend: str, error: str | None) -> None:
         get = event.get
@@ -283,9 +295,9 @@ class Tally:
         if server is None:
             server = self.servers.setdefault(key if len(self.servers) < MAX_ROUTES else (OTHER, OTHER), Server())
         server.count += 1
-        server.retries += get("backend.retries", 0)
+        server.retries += get("backend.retries") or 0
         if error is not None:
-            server.errors[error] += 1
+            server.errors.add(error)
         if get("backend.reused"):
             server.reused += 1
         elif (connect := get("timing.connect_ms")) is not None:
@@ -306,15 +318,39 @@ class Tally:
     # ------------------------------------------------------------------------------------------------------- others
 
     def _tunnel(self, event: Event) -> None:
-        self.tunnels[str(event.get("tunnel.closed_by"))] += 1
         self.tunnel_ms.add(event["timing.tunnel_ms"])
+        self.tunnels.add(str(event.get("tunnel.closed_by")))
 
     def _reload(self, event: Event) -> None:
         self.lifecycle["config.reload"] += 1
-        self.reloads = [*self.reloads, event][-MAX_LIFECYCLE:]
+        self.reloads = [*self.reloads, event][-MAX_RELOADS:]
 
     def _dropped(self, event: Event) -> None:
         self.lost_lines += event["log.dropped"]
+
+    def _note_time(self, moment: str) -> None:
+        if (second := moment[:19]) != self._second:
+            if not _SECOND.fullmatch(second):
+                raise ValueError("no time")
+            self._second = second
+        if moment > self.last:
+            self.last = moment
+        if moment < self.first or not self.first:
+            self.first = moment
+
+
+_SECOND = re.compile(r"(?:19[7-9]|2\d\d)\d-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
+"""How a time begins, as the journal writes it."""
+
+
+def _weight(failure: Event) -> float:
+    """How many failures the line stands for. ValueError when it says what no configuration can have."""
+    share = failure.get("log.sample")
+    if share is None:
+        return 1.0
+    if not MIN_SAMPLE <= share <= 1:
+        raise ValueError("no share")
+    return 1 / float(share)
 
 
 _PHASE_FIELDS = tuple((phase, f"timing.{phase}_ms") for phase in PHASES)
@@ -328,19 +364,3 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     return str(ip_network(f"{address}/{24 if parsed.version == 4 else 48}", strict=False))
-
-
-_PRODUCTS = re.compile(r"(Edg|OPR|Firefox|SamsungBrowser|Chrome|Version)(?:[A-Za-z]*)/(\d+)")
-_NAMES = {"Edg": "Edge", "OPR": "Opera", "Version": "Safari"}
-
-
-@lru_cache(maxsize=4096)
-def product(agent: str) -> str:
-    """`Firefox 120`, `curl/8.5.0`: what a User-Agent calls itself, browsers by their real name."""
-    if agent.startswith("Mozilla/"):
-        for wanted in ("Edg", "OPR", "Firefox", "SamsungBrowser", "Chrome", "Version"):
-            for name, version in _PRODUCTS.findall(agent):
-                if name == wanted:
-                    return f"{_NAMES.get(name, name)} {version}"
-    words = agent.split()
-    return words[0][:40] if words else "-"

@@ -82,3 +82,35 @@ def test_a_class_that_one_side_never_saw() -> None:
     assert (row.a, row.kind) == (0, "share")
     assert found.level < FALSE_ALARM
     assert row not in found.noise
+
+
+def test_sampling_makes_no_difference_out_of_chance() -> None:
+    """A line that stands for twenty tells no more than one line: 150 comparisons, both sides sampled alike."""
+    trials = 150
+    alarms = sum(bool(compare(tallied(sampled(seed)), tallied(sampled(-seed - 1))).different) for seed in range(trials))
+    assert alarms <= trials * FALSE_ALARM + 3 * math.sqrt(trials * FALSE_ALARM * (1 - FALSE_ALARM))
+
+
+def test_a_difference_is_found_in_sampled_logs_too() -> None:
+    found = compare(tallied(sampled(1)), tallied(sampled(2, failing=0.6)))
+    (row,) = (row for row in found.different if row.subject == "failed: timeout")
+    assert row.verdict.low is not None
+    assert row.verdict.high is not None
+    assert row.verdict.low < row.b - row.a < row.verdict.high
+
+
+def test_a_class_that_was_sampled_and_not_seen_on_one_side() -> None:
+    none = [handshake(at) for at in range(2000)]
+    one = [*none, failure(1, "timeout", log_sample=0.01)]
+    assert not compare(tallied(none), tallied(one)).different, "a single line, though it stands for a hundred"
+
+
+def sampled(seed: int, failing: float = 0.2) -> list[dict[str, Any]]:
+    """2,000 handshakes, of whose failures every twentieth is in the log."""
+    rng = random.Random(seed)
+    kinds = ["failed" if rng.random() < failing else "made" for _ in range(2000)]
+    return [
+        handshake(at, client=12.0) if kind == "made" else failure(at, "timeout", log_sample=0.05)
+        for at, kind in enumerate(kinds)
+        if kind == "made" or rng.random() < 0.05
+    ]

@@ -83,3 +83,11 @@ def test_memory_is_bounded_by_the_range_of_the_values() -> None:
         sketch.add(10 ** rng.uniform(-3, 7))
     assert len(sketch.buckets) < 1200
     assert value_of(0) == pytest.approx(1.0, rel=0.01)
+
+
+@pytest.mark.parametrize("value", [-0.001, 1e300, float("inf"), float("nan")])
+def test_what_is_no_duration_is_refused(value: float) -> None:
+    sketch = Sketch()
+    with pytest.raises(ValueError, match="no duration"):
+        sketch.add(value)
+    assert sketch.count == 0

@@ -7,12 +7,14 @@ import random
 from typing import Any
 
 import pytest
-from synthetic import BROWSER, OLD, day, failure, handshake, request
+from synthetic import BROWSER, OLD, clock, day, failure, handshake, request
 
 from terminator.report.compare import compare
+from terminator.report.page import page
 from terminator.report.preview import parse_policy, preview
 from terminator.report.summary import comparison_summary, preview_summary, summary
 from terminator.report.tally import Tally
+from terminator.report.text import comparison_text, report_text
 from terminator.tls.openssl import prove
 
 
@@ -112,3 +114,50 @@ def test_a_preview_tells_shares_by_host_and_client() -> None:
     assert value["by_client"][0]["ja4"] == OLD[0]
     assert value["policies"]["*"]["min_version"] == "1.3"
     json.dumps(value)
+
+
+HOSTILE: list[object] = [
+    *(None, True, 0, 5, -5, 2**63 - 1, 1e308, -1e308, 1e-320, "", "x", "-1", "1e999", [], [1], {}, {"a": [{}]}),
+    *(
+        "\x1b[31m\u202e<script>alert(1)</script>\n",
+        "2026-11-21T09:00:00Z",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+    ),
+]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_a_line_holds_every_answer_is_written(seed: int) -> None:
+    """Any key of any event with any value: text, page, JSON, comparison and preview are made all the same."""
+    rng = random.Random(seed)
+    events: list[dict[str, object]] = []
+    for number in range(40):
+        event: dict[str, object] = rng.choice(
+            [
+                handshake(number),
+                failure(number, error_openssl="X"),
+                request(number, error_type="x"),
+                {
+                    "event": "tunnel.closed",
+                    "time": clock(number),
+                    "timing.tunnel_ms": 3.0,
+                    "tunnel.closed_by": "client",
+                },
+                {"event": "config.reload", "time": clock(number), "reload.outcome": "ok", "reload.changes": ["a"]},
+                {"event": "server.log_dropped", "time": clock(number), "log.dropped": 3},
+            ]
+        )
+        for _ in range(rng.randrange(3)):
+            event[rng.choice([*(key for key in event if key != "event"), "log.sample"])] = rng.choice(HOSTILE)
+        events.append(event)
+    one, other = tallied(events, offers=True), tallied(handshake(at) for at in range(30))
+    source = {"files": ["log"], "lines": 40, "unreadable": 0}
+    value = {"source": source, **summary(one, top=10)}
+    found = preview(one, {"*": parse_policy(["profile=modern"])}, prove())
+    value["preview"] = preview_summary("profile=modern", found, 10)
+    versus = comparison_summary(("a", "b"), compare(one, other)) | {"reports": [value, value]}
+    texts = [*report_text(value), *comparison_text(versus), page(value), page(versus)]
+    assert "<script>" not in "".join(texts[-2:])
+    "".join(texts).encode()
+    json.dumps([value, versus], allow_nan=False)

@@ -6,11 +6,12 @@ import random
 import tracemalloc
 
 import pytest
-from synthetic import BROWSER, OLD, day, failure, handshake, request
+from synthetic import OLD, clock, day, failure, handshake, request
 
+from terminator.report import software
 from terminator.report import tally as module
 from terminator.report.sketch import merged
-from terminator.report.tally import Tally, network_of, product
+from terminator.report.tally import Tally, network_of
 
 
 def tallied(*events: dict[str, object], offers: bool = False) -> Tally:
@@ -50,7 +51,7 @@ def test_failures_by_class_phase_reason_and_client() -> None:
     assert {kind: each.count for kind, each in tally.failures.items()} == {"no_shared_cipher": 2, "timeout": 10}
     assert tally.failed == 12
     assert tally.failures["no_shared_cipher"].openssl == {"NO_SHARED_CIPHER": 1}
-    assert tally.failures["timeout"].phases == {"first_byte": 1}
+    assert tally.failures["timeout"].phases == {"first_byte": 10}
     (ja4, client), *others = tally.clients.items()
     assert not others
     assert (ja4, client.count, client.failures) == (OLD[0], 2, {"no_shared_cipher": 2})
@@ -74,34 +75,27 @@ def test_requests_by_route_status_and_server() -> None:
     assert sum(each.server_errors for _, each in slices) == 1
 
 
-def test_what_a_client_calls_itself_is_joined_to_its_fingerprint() -> None:
-    tally = tallied(
+def test_a_sampled_line_counts_for_as_many_in_every_table() -> None:
+    tally = tallied(failure(0, "timeout", "hello", error_openssl="X", log_sample=0.1), failure(1, "timeout"))
+    found = tally.failures["timeout"]
+    assert (found.count, found.phases, found.openssl) == (11, {"hello": 10, "handshake": 1}, {"X": 10})
+    ((_, client),) = tally.clients.items()
+    assert (client.count, client.failures) == (11, {"timeout": 11})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_a_client_calls_itself_is_joined_to_its_fingerprint(order: int) -> None:
+    """Whether its handshakes are read before its requests or after them."""
+    events = [
         handshake(0, conn_id="c1", tls_client_ja4="one"),
         handshake(1, conn_id="c2", tls_client_ja4="two"),
         request(2, conn_id="c2", user__agent_original="curl/8.5.0"),
-        request(3, conn_id="c2", user__agent_original="curl/8.5.0"),
         request(4, conn_id="c1"),
         request(5, conn_id="unknown"),
-    )
+    ]
+    tally = tallied(*events[::order])
     software = {ja4: dict(client.software) for ja4, client in tally.clients.items()}
     assert software == {"one": {"Chrome 131": 1}, "two": {"curl/8.5.0": 1}}
-
-
-@pytest.mark.parametrize(
-    ("agent", "name"),
-    [
-        (BROWSER[1], "Chrome 131"),
-        ("Mozilla/5.0 (Windows NT 10.0; rv:120.0) Gecko/20100101 Firefox/120.0", "Firefox 120"),
-        ("Mozilla/5.0 (X) AppleWebKit/605 (KHTML, like Gecko) Version/17.1 Safari/605.1", "Safari 17"),
-        ("Mozilla/5.0 (X) AppleWebKit/537 Chrome/120.0 Safari/537 Edg/120.0.1", "Edge 120"),
-        ("Mozilla/5.0 (compatible; Bot/2.1)", "Mozilla/5.0"),
-        ("python-httpx/0.28 extra", "python-httpx/0.28"),
-        ("", "-"),
-        ("x" * 500, "x" * 40),
-    ],
-)
-def test_names_of_software(agent: str, name: str) -> None:
-    assert product(agent) == name
 
 
 @pytest.mark.parametrize(
@@ -143,6 +137,16 @@ def test_other_events() -> None:
         {"event": "http.request", "time": 5},
         {"event": ["x"], "time": None},
         {"event": "tunnel.closed"},
+        handshake(0, host=5),
+        handshake(0, timing_client__ms=-1.0),
+        handshake(0, timing_client__ms=1e300),
+        handshake(0, time="\x1b[2J"),
+        handshake(0, time="0001-01-01T00:00:00.000000Z"),
+        failure(0, log_sample=1e-300),
+        failure(0, tls_client_ja4=["x"]),
+        request(0, http_response_status__code="200"),
+        request(0, http_response_status__code=10**9),
+        {"event": "config.reload", "time": clock(0), "reload.outcome": "ok", "reload.changes": [{}]},
     ],
 )
 def test_what_is_not_as_it_should_be_is_counted_and_harms_nothing(event: dict[str, object]) -> None:
@@ -153,9 +157,9 @@ def test_what_is_not_as_it_should_be_is_counted_and_harms_nothing(event: dict[st
 
 def test_memory_does_not_grow_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line of a new network, client, offer, host, route and connection: ten times the lines, the same memory."""
-    monkeypatch.setattr(module, "MAX_JOINED", 100)
-    for name in ("network_of", "product"):  # without their caches, which are bounded as well
-        monkeypatch.setattr(module, name, getattr(module, name).__wrapped__)
+    monkeypatch.setattr(software, "MAX_JOINED", 100)
+    for place, name in ((module, "network_of"), (software, "product")):  # without their caches, which are bounded too
+        monkeypatch.setattr(place, name, getattr(place, name).__wrapped__)
 
     def measure(count: int) -> int:
         rng = random.Random(1)
