@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import os
 import sys
 import time
@@ -25,12 +27,15 @@ from terminator.report.sources import STDIN, Reader, total_bytes
 from terminator.report.tally import Tally
 from terminator.report.text import comparison_text, report_text
 from terminator.report.window import Window, parse_window
+from terminator.telemetry.line import escaped_controls
 
 HELP = """What the logs say: where handshakes spend their time, which clients fail and why, requests by route, backends.
 Reads JSON logs, plain or packed (gzip, xz, zstd), `-` for standard input, and exports of the journal (journalctl -u
 terminator -o json). Exit codes: 0 well, 1 a log cannot be read, 2 usage."""
 
 PROGRESS_SECONDS = 0.2
+MAX_ROWS = 1_000_000
+PAGE_START = b"<!doctype html>"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +77,10 @@ def run(args: argparse.Namespace) -> int:
     by = _dimensions(args.by)
     whole = _window(args.window, now) if args.window else Window("")
     value: dict[str, Any]
+    if args.html:
+        _only_over_pages(args.html)
+    if [*args.logs, *(args.compare or ())].count(STDIN) > 1:
+        raise ConfigError(["`-`: standard input can be read once"])
     if args.compare:
         if args.preview:
             raise ConfigError(["--compare and --preview answer different questions; ask one at a time"])
@@ -99,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise StartError(f"{args.html}: {error.strerror}") from error
     if args.format == "json":
-        sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")
+        sys.stdout.buffer.write(_json(value))
     else:
         _print(lines)
     return 0
@@ -130,6 +139,13 @@ class _Side:
 def _read(logs: list[str], sides: list[_Side]) -> None:
     """One pass over the logs; each event goes to the sides whose window holds it."""
     progress = _Progress(total_bytes(logs))
+    try:
+        _read_with(progress, logs, sides)
+    finally:
+        progress.end()
+
+
+def _read_with(progress: _Progress, logs: list[str], sides: list[_Side]) -> None:
     for log in logs:
         reader = Reader(log, progress.file(log))
         if len(sides) == 1 and not sides[0].window.text:
@@ -145,7 +161,6 @@ def _read(logs: list[str], sides: list[_Side]) -> None:
         for side in sides:
             side.lines += reader.lines
             side.unreadable += reader.unreadable
-    progress.end()
 
 
 def _sides(args: argparse.Namespace, whole: Window, now: datetime) -> tuple[_Side, _Side]:
@@ -252,12 +267,37 @@ def _dimensions(text: str) -> list[str]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:10]) <= MAX_ROWS:
+        raise argparse.ArgumentTypeError(f"{text}: a number from 1 to {MAX_ROWS:,}")
+    return int(text)
+
+
+# -------------------------------------------------------------------------------------------------------- writing
+
+
+def _only_over_pages(path: str) -> None:
+    """`--html *.log` would put the page in the place of the first log."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(PAGE_START)) if os.path.isfile(path) else b""
+    except FileNotFoundError:
+        return  # written when it comes to it, and then it is said if that is impossible
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}") from error
+    if start and start != PAGE_START:
+        raise ConfigError([f"--html {path}: it exists and is no HTML page; name another file"])
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
+    try:
+        return escaped_controls(orjson.dumps(value, option=options))
+    except TypeError:  # a file's name that is no UTF-8
+        return json.dumps(value, indent=2).encode() + b"\n"
 
 
 def _print(lines: Iterator[str]) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # bars and blocks, where the locale is not of UTF-8
     for line in lines:
         print(shown(line))

@@ -111,15 +111,14 @@ class Reader:
 
 
 def _zstd(raw: IO[bytes], path: str, stack: ExitStack) -> IO[bytes]:
-    """By whatever there is: Python 3.14, the package zstandard, or the command zstd."""
-    for module in ("compression.zstd", "zstandard"):
-        try:
-            opened = importlib.import_module(module).open(raw, "rb")
-        except ImportError:
-            continue
-        return cast("IO[bytes]", stack.enter_context(opened))
+    """By whatever there is: Python 3.14, the command zstd, or the package zstandard, which says nothing of a file that
+    was cut and hence comes last."""
+    if (opened := _opened_by("compression.zstd", raw)) is not None:
+        return stack.enter_context(opened)
     command = shutil.which("zstd")
     if command is None or path == STDIN:
+        if (opened := _opened_by("zstandard", raw)) is not None:
+            return stack.enter_context(opened)
         raise SourceError(f"{path}: packed with zstd; unpack it with `zstd -dc`, or install zstd or zstandard")
     process = subprocess.Popen([command, "-dcq", "--", path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -132,6 +131,33 @@ def _zstd(raw: IO[bytes], path: str, stack: ExitStack) -> IO[bytes]:
 
     stack.callback(finish)
     return process.stdout
+
+
+def _opened_by(module: str, raw: IO[bytes]) -> IO[bytes] | None:
+    try:
+        return cast("IO[bytes]", _Unpacking(importlib.import_module(module), raw))
+    except ImportError:
+        return None
+
+
+class _Unpacking:
+    """A stream of a module that has errors of its own; here they are OSErrors, as for files."""
+
+    def __init__(self, module: Any, raw: IO[bytes]) -> None:
+        self._error = module.ZstdError
+        self._stream = module.open(raw, "rb")
+
+    def read(self, size: int) -> bytes:
+        try:
+            return cast("bytes", self._stream.read(size))
+        except self._error as error:
+            raise OSError(str(error)) from error
+
+    def __enter__(self) -> _Unpacking:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stream.close()
 
 
 def _unwrapped(line: bytes) -> Event | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
 from terminator.config.values import parse_duration
 
+_ALONE = re.compile(r"\d\d:[^T]*")
+_FIRST_YEAR, _LAST_YEAR = 1971, 2999
 FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -24,12 +27,16 @@ class Window:
 
 def parse_window(text: str, now: datetime) -> Window:
     """`FROM..TO`, FROM included, TO not; either may be left out. Each is a date, a date with time (UTC unless it names
-    another offset), or `now-1h`; TO may be a time alone, of FROM's day. ValueError says what is wrong."""
+    another offset), or `now-1h`; TO may be a time alone, of FROM's day and offset. ValueError says what is wrong."""
     begin_text, dots, end_text = text.partition("..")
     if not dots:
         raise ValueError(f"{text}: a window is written FROM..TO, for example 2026-11-21T09:00..10:00 or now-1h..")
     begin = _moment(begin_text, now, None) if begin_text else None
     end = _moment(end_text, now, begin) if end_text else None
+    if begin is not None:
+        begin = begin.astimezone(UTC)
+    if end is not None:
+        end = end.astimezone(UTC)
     if begin is not None and end is not None and end <= begin:
         raise ValueError(f"{text}: it ends before it begins")
     return Window(
@@ -38,12 +45,19 @@ def parse_window(text: str, now: datetime) -> Window:
 
 
 def _moment(text: str, now: datetime, day: datetime | None) -> datetime:
-    if text.startswith("now-"):
-        return now - timedelta(seconds=parse_duration(text.removeprefix("now-")))
+    ago = parse_duration(text.removeprefix("now-")) if text.startswith("now-") else None
     try:
-        if day is not None and ":" in text and "-" not in text and "T" not in text:
-            return datetime.combine(day.date(), time.fromisoformat(text), UTC)
-        moment = datetime.fromisoformat(text)
+        if ago is not None:
+            moment = now - timedelta(seconds=ago)
+        elif day is not None and _ALONE.fullmatch(text):
+            alone = time.fromisoformat(text)
+            moment = datetime.combine(day.date(), alone, alone.tzinfo or day.tzinfo)
+        else:
+            moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text}: not a time; write 2026-11-21, 2026-11-21T09:30, or now-1h") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text}: too long ago") from None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"{text}: no log is of that time")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

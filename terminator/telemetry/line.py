@@ -11,14 +11,24 @@ import orjson
 _SHORTEST_CUT = 8
 _ESSENTIAL = frozenset({"time", "level", "event", "worker", "conn.id", "log.truncated", "generation"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
 
 
 def json_line(fields: dict[str, Any]) -> bytes:
     """One JSON object and its line feed. Never raises: what JSON cannot hold is written as text."""
     try:
-        return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
     except (TypeError, ValueError):  # a lone surrogate, an integer past 64 bits, a type that orjson does not know
-        return orjson.dumps(_printable_fields(fields), option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(_printable_fields(fields), option=orjson.OPT_APPEND_NEWLINE)
+    return escaped_controls(line)
+
+
+def escaped_controls(document: bytes) -> bytes:
+    """JSON with the control characters escaped that RFC 8259 lets stand: DEL, and U+0080 to U+009F, which a terminal
+    that shows the log would obey (U+009B begins a sequence as ESC [ does)."""
+    if b"\x7f" not in document and (document.isascii() or b"\xc2" not in document):
+        return document
+    return _CONTROL.sub(lambda found: b"\\u%04x" % found[0][-1], document)
 
 
 def shortened(fields: dict[str, Any], limit: int, render: Callable[[dict[str, Any]], bytes]) -> bytes:

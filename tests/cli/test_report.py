@@ -181,6 +181,10 @@ hosts:
         (["LOG", "--window", "x"], "FROM..TO"),
         (["LOG", "--window", "now-1h..", "--compare", "..2026-11-21", "2026-11-21.."], "--window bounds files"),
         (["other", "--compare", "LOG", "LOG"], "takes no other LOG"),
+        (["-", "-"], "can be read once"),
+        (["--compare", "-", "-"], "can be read once"),
+        (["LOG", "--html", "LOG"], "no HTML page"),
+        (["LOG", "--window", "now-999999999999h.."], "too long ago"),
     ],
 )
 def test_usage_is_told(arguments: list[str], message: str, run: Run, log: Callable[..., Path]) -> None:
@@ -194,3 +198,61 @@ def test_what_cannot_be_read_is_told(run: Run, tmp_path: Path) -> None:
     code, _, err = run(tmp_path / "none")
     assert code == 1
     assert "No such file" in err
+
+
+def test_a_page_may_take_the_place_of_a_page_and_of_nothing_else(run: Run, log: Callable[..., Path]) -> None:
+    """`terminator report --html *.log` names a log where the page should go."""
+    one, other = log(day(20, 1), "a.log"), log(day(20, 2), "b.log")
+    before = one.read_bytes()
+    code, _, err = run("--html", one, other)
+    assert code == 2
+    assert f"--html {one}: it exists and is no HTML page" in err
+    assert one.read_bytes() == before
+    page = one.with_suffix(".html")
+    for _ in range(2):
+        assert run(other, "--html", page)[0] == 0
+    code, _, err = run(other, "--html", one.parent)
+    assert code == 1
+    assert "Is a directory" in err
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1e3", "9" * 5000])
+def test_the_number_of_rows_is_a_number(text: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run("log", "--top", text)
+    assert left.value.code == 2
+    assert "a number from 1 to" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "a\udcff.log", [handshake(0)])
+    for form in ("text", "json"):
+        done = subprocess.run(
+            [sys.executable, "-m", "terminator", "report", str(path), "--format", form, "--html", tmp_path / "a.html"],
+            capture_output=True,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"dcff.log" in done.stdout
+
+
+def test_a_terminal_that_is_not_of_unicode_gets_the_figures(log: Callable[..., Path]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "terminator", "report", str(log(day(50, 1)))],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"PHASE" in done.stdout
+
+
+def test_what_strangers_sent_moves_no_cursor_in_either_form(run: Run, log: Callable[..., Path]) -> None:
+    evil = "\x1b[2J\x9b31m\x7f\u202e"
+    event = handshake(0, host=evil, tls_group=evil, client_address=evil, tls_client_ja4=evil)
+    failed = handshake(1, tls_established=False, error_type=evil, error_phase=evil, server_name=evil)
+    request = {"event": "http.request", "time": clock(2), "route": evil, "error.type": evil, "backend": evil}
+    path = log([event, failed, request, {"event": "config.reload", "time": clock(3), "reload.outcome": evil}])
+    for form in ("text", "json"):
+        _, out, _ = run(path, "--format", form)
+        assert not set("\x1b\x9b\x7f") & set(out), form
+        assert "31m" in out
+    assert "\u202e" not in run(path)[1]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import orjson
 import pytest
 from synthetic import day, handshake
 
+from terminator.report import sources
 from terminator.report.sources import Reader, SourceError, total_bytes
 
 EVENTS = [handshake(at) for at in range(500)]
@@ -140,3 +142,20 @@ def test_progress_is_told_in_bytes_of_the_file(tmp_path: Path) -> None:
 
 def test_a_made_up_day_is_read_back(log: Callable[..., Path]) -> None:
     assert len(read(log(day(50, 1)))[0]) == len(list(day(50, 1)))
+
+
+def test_errors_of_an_unpacker_are_those_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that unpacks has errors of its own; here lzma stands for whichever is installed."""
+    module = types.ModuleType("unpacker")
+    module.open, module.ZstdError = lzma.open, lzma.LZMAError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "unpacker", module)
+    whole = lzma.compress(PLAIN)
+    opened = sources._opened_by("unpacker", io.BytesIO(whole))
+    assert opened is not None
+    with opened:
+        assert opened.read(1 << 20) == PLAIN
+    opened = sources._opened_by("unpacker", io.BytesIO(whole[:50] + bytes(50) + whole[100:]))
+    assert opened is not None
+    with opened, pytest.raises(OSError, match="Corrupt"):
+        opened.read(1 << 20)
+    assert sources._opened_by("there_is_no_such_module", io.BytesIO(whole)) is None

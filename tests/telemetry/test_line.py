@@ -60,3 +60,12 @@ def test_only_the_longest_values_are_cut() -> None:
     assert {key: line[key] for key in fields if key != "url.path"} == {
         key: fields[key] for key in fields if key != "url.path"
     }
+
+
+def test_no_control_character_stands_in_a_line_as_it_is() -> None:
+    """JSON itself asks for U+0000 to U+001F alone; a terminal obeys U+009B as well."""
+    every = "".join(map(chr, range(0x20))) + "\x7f" + "".join(map(chr, range(0x80, 0xA1))) + "é€😀"
+    line = json_line(BASE | {"key": every})
+    assert not any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in line.decode().rstrip("\n"))
+    assert orjson.loads(line)["key"] == every
+    assert "\xa0é€😀" in line.decode()
