@@ -75,14 +75,17 @@ class Chores:
             self._realm.timers.cancel(name)
         until = time.monotonic() + drain_seconds
 
-        def say() -> None:
+        def extend() -> float:
             left = max(0.0, until - time.monotonic())
-            count = self._realm.workforce.connections
             self._realm.notify.extend_timeout(min(left, DRAIN_SAY_SECONDS) + 2 * DRAIN_SAY_SECONDS)
+            return left
+
+        def say() -> None:
+            left, count = extend(), self._realm.workforce.connections
             self._realm.notify.status(f"Draining {count} connections, at most {left:.0f} s")
 
         self._realm.timers.every("drain", DRAIN_SAY_SECONDS, say)
-        say()
+        extend()
 
     def in_force(self) -> None:
         """A generation came into force."""

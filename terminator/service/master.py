@@ -30,7 +30,7 @@ from terminator.service.notify import Notify
 from terminator.service.process import Message
 from terminator.service.questions import Questions
 from terminator.service.reload import Reloads, Request
-from terminator.service.reports import Reports
+from terminator.service.reports import Reported, Reports
 from terminator.service.standing import Rebound, Standing
 from terminator.service.timers import Timers
 from terminator.service.workforce import Workforce
@@ -198,9 +198,14 @@ class Master:
         self._stopping = reason
         self._reloads.stop()
         seconds = self.standing.candidate.config.timeouts.drain
-        connections = self.workforce.connections
-        self.journal.emit(ServerDrain(reason=reason, connections=connections, deadline_s=seconds))
-        self.notify.stopping(f"Draining {connections} connections, at most {seconds:g} s ({reason})")
+        self.notify.stopping(f"Draining, at most {seconds:g} s ({reason})")
+
+        def tell(reported: Reported) -> None:
+            connections = reported.connections
+            self.journal.emit(ServerDrain(reason=reason, connections=connections, deadline_s=seconds))
+            self.notify.status(f"Draining {connections} connections, at most {seconds:g} s ({reason})")
+
+        self.reports.ask(tell)  # before they drain: how many there are now, not with the last heartbeat
         self._chores.stop(seconds)
         self.workforce.drain(seconds)
         # The workers close their copies; while one is open anywhere the kernel goes on queueing connections.

@@ -18,11 +18,12 @@ Rows = list[dict[str, Any]]
 
 @dataclass(slots=True)
 class Reported:
-    """Rows of all workers, each with the worker's number."""
+    """Rows of all workers, each with the worker's number, and how many connections they have together."""
 
     backends: Rows = field(default_factory=list)
     failures: Rows = field(default_factory=list)
     """The last failed handshakes of each class."""
+    connections: int = 0
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Reports:
             ):
                 question = self._questions[ask]
                 if number in question.awaited:
+                    self._count_connections(question, number)
                     question.awaited.discard(number)
                     question.reported.backends += _of(number, backends)
                     question.reported.failures += _of(number, failures)
@@ -70,8 +72,14 @@ class Reports:
     def tick(self, now: float) -> None:
         for question in self._questions.values():
             if question.deadline <= now:
+                for number in question.awaited:  # what they said last must do
+                    self._count_connections(question, number)
                 question.awaited.clear()
         self._close_answered()
+
+    def _count_connections(self, question: _Question, number: int) -> None:
+        """A worker says how many there are right before it reports."""
+        question.reported.connections += self._workforce.live[number].connections
 
     def _close_answered(self) -> None:
         for ask in [ask for ask, question in self._questions.items() if not question.awaited]:

@@ -57,6 +57,20 @@ def test_a_transfer_in_flight_is_finished(start, played):
     assert daemon.wait() == 0
 
 
+def test_the_log_tells_how_many_connections_there_are_when_the_drain_begins(start, answering):
+    """At that moment, that is, and not with the last heartbeat."""
+    daemon = start(answering(ok()).address, workers=2)
+    clients = [daemon.connect() for _ in range(5)]
+    for client in clients:
+        client.request()
+        client.receive_response()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait_for("server.drain")["server.connections"] == 5
+    assert daemon.wait() == 0
+    for client in clients:
+        client.close()
+
+
 def test_kept_connections_do_not_hold_it_up(start, answering):
     daemon = start(answering(ok()).address, timeouts={"drain": "30s"})
     with daemon.connect() as idle:

@@ -66,8 +66,9 @@ def test_the_service_manager_hears_the_whole_life(daemon: Make, manager: socket.
     assert "reload refused" in (status := until(manager, "READY")["STATUS"])
     assert "generation 1 serves on" in status
     running.signal(signal.SIGTERM)
-    assert until(manager, "STOPPING")["STATUS"].startswith("Draining ")
+    assert until(manager, "STOPPING")["STATUS"] == "Draining, at most 5 s (SIGTERM)"
     assert int(until(manager, "EXTEND_TIMEOUT_USEC")["EXTEND_TIMEOUT_USEC"]) > 5_000_000
+    assert until(manager, "STATUS")["STATUS"] == "Draining 0 connections, at most 5 s (SIGTERM)"
     assert running.wait() == 0
 
 

@@ -14,7 +14,7 @@ from terminator.service.reports import PATIENCE_SECONDS, Reports
 
 class Workers:
     def __init__(self) -> None:
-        self.live = {0: SimpleNamespace(), 1: SimpleNamespace()}
+        self.live = {0: SimpleNamespace(connections=3), 1: SimpleNamespace(connections=4)}
         self.asked: list[int] = []
 
     def send_all(self, message: messages.Report) -> None:
@@ -39,6 +39,7 @@ def test_it_waits_for_every_worker(setting: tuple[Reports, Workers, list[Any]]) 
     assert answers == []
     reports.heard(0, report(ask, {"backend": "web"}))
     assert [row["worker"] for row in answers[0].backends] == [1, 0]
+    assert answers[0].connections == 7
     assert reports.wake_at() is None
     reports.heard(0, report(ask))
     assert len(answers) == 1
@@ -53,8 +54,9 @@ def test_a_worker_that_dies_is_not_waited_for(setting: tuple[Reports, Workers, l
 
 
 def test_patience_ends(setting: tuple[Reports, Workers, list[Any]]) -> None:
-    reports, _, answers = setting
+    reports, workers, answers = setting
     reports.ask(answers.append)
+    reports.heard(0, report(workers.asked[0]))
     due = reports.wake_at()
     assert due is not None
     assert due <= time.monotonic() + PATIENCE_SECONDS
@@ -62,6 +64,7 @@ def test_patience_ends(setting: tuple[Reports, Workers, list[Any]]) -> None:
     assert answers == []
     reports.tick(due)
     assert (len(answers), answers[0].backends) == (1, [])
+    assert answers[0].connections == 7, "of the silent one what it said last"
 
 
 def test_with_no_worker_the_answer_is_at_once(setting: tuple[Reports, Workers, list[Any]]) -> None:
