@@ -162,16 +162,37 @@ def test_tickets_survive_the_renewal_on_every_worker(daemon, certificates, pair,
     raise AssertionError(f"40 connections all came to worker {workers}")
 
 
-def test_a_ticket_of_one_host_is_worth_nothing_at_another(start, site, answering, certificates):
-    daemon = start(answering(ok()).address, hosts=[site.host("a.test"), site.host("b.test")])
+@pytest.mark.parametrize(
+    ("version", "tickets"),
+    [(ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_2, False), (ssl.TLSVersion.TLSv1_3, True)],
+    ids=["1.2 ticket", "1.2 session id", "1.3 ticket"],
+)
+def test_a_session_of_one_host_is_worth_nothing_at_another(start, site, answering, certificates, version, tickets):
+    """Neither on any worker nor after a reload. Session ids are never given: `session.id` of such a client is empty."""
+    daemon = start(answering(ok()).address, hosts=[site.host("a.test"), site.host("b.test")], workers=2)
     context = certificates.client_context()
     context.check_hostname = False
+    context.minimum_version = context.maximum_version = version
+    if not tickets:
+        context.options |= ssl.OP_NO_TICKET
     with daemon.connect("a.test", context=context) as client:
         client.request()
         client.receive_response()
         session = client.sock.session
-    with context.wrap_socket(daemon.connect_plain().sock, server_hostname="b.test", session=session) as other:
-        assert not other.session_reused
+    assert session.has_ticket == tickets
+
+    def resumed(name: str) -> set[bool]:
+        found = set()
+        for _ in range(8):
+            with context.wrap_socket(daemon.connect_plain().sock, server_hostname=name, session=session) as sock:
+                found.add(sock.session_reused)
+        return found
+
+    for _ in range(2):
+        assert resumed("a.test") == {tickets}
+        assert resumed("b.test") == {False}
+        rewrite(daemon, timeouts={"drain": "7s"})
+        assert command(daemon, "reload").returncode == 0
 
 
 def test_listeners_come_and_go(daemon, site):
