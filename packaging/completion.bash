@@ -9,6 +9,7 @@ _terminator() {
 		'reload --format') words='text json' ;;
 		'report --format') words='text json' ;;
 		'schema --format') words='json markdown' ;;
+		'selftest --format') words='text json' ;;
 		'status --format') words='text json' ;;
 		'top --format') words='text json' ;;
 	esac
@@ -24,14 +25,15 @@ _terminator() {
 		certs) words='--config --format --socket -c --help' ;;
 		explain) words='--client --config --format --header --live --method --sni --socket -c --help' ;;
 		report) words='--by --compare --config --format --html --preview --top --window -c --help' ;;
+		selftest) words='--config --connect --format --listener --quiet --socket -c -q --help' ;;
 		top) words='--config --format --interval --socket -c --help' ;;
 		backend) words='--config --format --socket -c drain down up --help' ;;
 		schema) words='--format --help' ;;
 		demo) words='--port --help' ;;
-		*) words='run check reload status certs explain report top backend schema demo --help --version' ;;
+		*) words='run check reload status certs explain report selftest top backend schema demo --help --version' ;;
 	esac
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words='run check reload status certs explain report top backend schema demo --help --version'
+		words='run check reload status certs explain report selftest top backend schema demo --help --version'
 	elif [ -z "$current" ] || [ "${current#-}" = "$current" ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current"; compgen -f -- "$current")
 		return

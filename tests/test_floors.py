@@ -15,7 +15,7 @@ FLOORS: list[set[str]] = [
     {"transport"},
     {"tls", "backend"},
     {"proxy"},
-    {"service", "report"},
+    {"service", "report", "selftest"},
     {"cli"},
     {"__main__"},
 ]
@@ -26,7 +26,7 @@ IMPURE = {"trio", "socket", "ssl", "os", "time", "random", "logging", "select", 
 # Only the named folders or modules may import these at all.
 RESERVED = {
     "yaml": ("config.load", "config.nodes"),
-    "ssl": ("tls.", "cli."),
+    "ssl": ("tls.", "selftest.", "cli."),
     "ctypes": ("tls.openssl",),
     "cryptography": ("tls.certificates", "cli."),
 }

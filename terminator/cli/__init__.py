@@ -26,7 +26,7 @@ COMMANDS = {
     "certs": "the certificates that are served, beside those on disk",
     "explain": "which listener, certificate, route and backend answer a URL",
     "report": "what the logs say about handshakes, with plots",
-    "selftest": "what this machine's TLS can do",
+    "selftest": "attack the running daemon, with a verdict for each host",
     "top": "the running daemon, live",
     "backend": "take a server of a backend out of service, or back",
     "schema": "the JSON Schema of the configuration",

@@ -1,0 +1,1 @@
+"""The attacks of `terminator selftest`: what a stranger tries on a running daemon, and the verdict on each."""
