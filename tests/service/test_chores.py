@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -124,14 +125,39 @@ def test_a_changed_ticket_secret_reaches_every_worker(
     assert [resumes(running, context, session) for _ in range(8)] == [True] * 8
 
 
-def test_two_machines_with_one_secret_resume_each_other_s_tickets(
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_machines_with_one_secret_share_tickets_and_the_turn_of_their_keys(
     daemon: Make, certificates: Any, folder: Path
 ) -> None:
+    """With the shortest rotation, a minute: periods are counted from the epoch, so the test knows when one turns."""
     secret = folder / "secret"
     secret.write_text("s" * 40)
-    context = certificates.client_context()
-    first, second = (daemon(tls={"ticket_secret_file": str(secret)}).start() for _ in range(2))
-    assert resumes(second, context, session_of(first, context))
+    sections = {"tls": {"ticket_secret_file": str(secret), "ticket_rotation": "1m"}}
+    machines = [daemon(**sections).start() for _ in range(2)]
+    contexts = []
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        contexts.append(certificates.client_context())
+        contexts[-1].minimum_version = contexts[-1].maximum_version = version
+
+    def everywhere(sessions: list[ssl.SSLSession]) -> set[bool]:
+        return {
+            resumes(machine, context, session)
+            for machine in machines
+            for context, session in zip(contexts, sessions, strict=True)
+            for _ in range(6)
+        }
+
+    eventually(lambda: time.time() % 60 < 35, seconds=30)  # so that no key turns meanwhile
+    sessions = [session_of(machines[0], context) for context in contexts]
+    assert everywhere(sessions) == {True}, "any worker of any machine"
+    period = time.time() // 60
+    eventually(lambda: time.time() // 60 > period, seconds=61)
+    eventually(lambda: everywhere(sessions) == {False})
+    sessions = [session_of(machines[1], context) for context in contexts]
+    assert everywhere(sessions) == {True}
+    for machine in machines:
+        assert not machine.all("tls.handshake_failed"), "a ticket that is too old costs a full handshake, no error"
 
 
 def test_a_replaced_worker_takes_the_tickets_of_the_others(daemon: Make, certificates: Any) -> None:
