@@ -173,7 +173,7 @@ class ConfigReload(Event):
     event: ClassVar[str] = "config.reload"
 
     outcome: str = logged("reload.outcome", "ok, unchanged, refused or failed")
-    trigger: str | None = logged("reload.trigger", "signal, command, watch or ticket_rotation")
+    trigger: str | None = logged("reload.trigger", "signal, command or watch")
     errors: list[str] | None = logged("reload.errors", "one text per fault: place, what is wrong, remedy")
     warnings: list[str] | None = logged("reload.warnings", "one text per thing to know")
     changes: list[str] | None = logged("reload.changes", "the difference to what was running")
