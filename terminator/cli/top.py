@@ -156,7 +156,8 @@ class View:
         made = added.established + added.failed
         states = ", ".join(f"{count:,.0f} {state}" for state, count in self._totals.connections.items())
         yield f"connections {sum(self._totals.connections.values()):,.0f}: {states or '-'}"
-        dropped = f"   LOG LINES LOST {added.dropped_lines:,.0f}" if added.dropped_lines else ""
+        lost, now = self._totals.dropped_lines, added.dropped_lines
+        dropped = f"   LOG LINES LOST {lost:,.0f}" + (f", {now:,.0f} of them now" if now else "") if lost else ""
         yield ""
         yield (
             f"handshakes {_rate(made / self._seconds):>8}/s  failed {_share(added.failed, made):>7}  "

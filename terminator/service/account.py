@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,8 +56,9 @@ def status(
     reloaded: Reloaded,
     reported: Reported,
     capabilities_off: Sequence[str],
+    lost_lines: Mapping[str, float],
 ) -> dict[str, Any]:
-    """The body of /status."""
+    """The body of /status. lost_lines: log lines lost since the start, by destination."""
     now = datetime.now(UTC)
     per_generation: dict[str, int] = {}
     for worker in workforce.live.values():
@@ -110,7 +111,9 @@ def status(
             f"host {material.host}: {text}"
             for material in standing.candidate.materials.values()
             for text in judgement.host_warnings(material, now)
-        ],
+        ]
+        + [f"log {where}: {_count(round(lines), 'line')} lost since the start" for where, lines in lost_lines.items()],
+        "log_lines_lost": {where: round(lines) for where, lines in lost_lines.items()},
         "switched_off": list(capabilities_off),
         "backends": reported.backends,
         "failures": sorted(reported.failures, key=lambda row: -row.get("at", 0.0)),

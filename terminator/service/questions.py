@@ -16,6 +16,8 @@ from terminator.service.reload import Request
 from terminator.service.reports import Reported, Reports
 from terminator.service.standing import Standing
 from terminator.service.workforce import Workforce
+from terminator.telemetry.board import Board
+from terminator.telemetry.drops import lost_lines
 from terminator.tls.openssl import Capabilities
 
 RELOAD_STATUS = {"ok": 200, "unchanged": 200, "refused": 409, "failed": 500}
@@ -33,6 +35,7 @@ class Realm(Protocol):
     reloaded: Reloaded
     capabilities: Capabilities
     versions: Versions
+    board: Board
     started: datetime
     config_path: str
 
@@ -99,4 +102,5 @@ class Questions:
             reloaded=realm.reloaded,
             reported=reported,
             capabilities_off=realm.capabilities.problems,
+            lost_lines=lost_lines(realm.board),
         )

@@ -23,6 +23,7 @@ import os
 import select
 import socket
 import stat
+from contextlib import suppress
 from enum import Enum
 
 from terminator.errors import StartError
@@ -103,6 +104,11 @@ class Destination:
     def roomy(self) -> bool:
         """Whether at least half of the buffer is free."""
         return len(self._buffer) <= self._room // 2
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody reads it any more: what is put from now on is dropped."""
+        return self._room < 0
 
     @property
     def may_block(self) -> bool:
@@ -235,6 +241,13 @@ def open_destination(name: str) -> Destination:
         return Destination(name, _open_path(name), own=True)
     except OSError as error:
         raise StartError(f"log file {name}: {error.strerror}; check the folder and its rights") from error
+
+
+def write_at_once(fd: int, line: bytes) -> None:
+    """Writes what fits into one piece if the descriptor takes it now, else nothing."""
+    if _writable(fd):
+        with suppress(OSError):  # there is nobody left to tell; the drops are counted
+            os.write(fd, line[:_PIPE_PIECE])
 
 
 def _open_path(path: str) -> int:

@@ -313,7 +313,8 @@ class ServerSaturated(Event):
 
 @event_type
 class LogDropped(Event):
-    """Lines that the bounded log buffer could not take because its reader was too slow."""
+    """Lines that the bounded log buffer could not take because its reader was too slow, or is gone; then the lifecycle
+    log or stderr says so, once a minute."""
 
     event: ClassVar[str] = "server.log_dropped"
     level: ClassVar[Level] = "warning"
@@ -324,7 +325,8 @@ class LogDropped(Event):
 
 @event_type
 class LogUnwritable(Event):
-    """A log destination cannot be written or reopened; said once a minute while it lasts."""
+    """A log destination cannot be written or reopened; said once a minute at most. What is lost by it is counted in
+    `server.log_dropped`."""
 
     event: ClassVar[str] = "server.log_unwritable"
     level: ClassVar[Level] = "error"

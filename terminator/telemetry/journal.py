@@ -2,8 +2,9 @@
 
 Each process has its own journal. `emit` renders and buffers; somebody must then call `flush` (the master, after its
 turn of the loop) or run `telemetry.writer.write_behind` (workers, admin). A line that finds the buffer full is dropped
-and counted, and one `server.log_dropped` says how many once there is room again. Lines are never torn: see
-`telemetry.destination`. What was emitted and not yet written is lost when the process is killed (some 50 ms).
+and counted, and one `server.log_dropped` says how many once there is room again, or, when the reader is gone for good,
+in another log once a minute (`tell_losses`). Lines are never torn: see `telemetry.destination`. What was emitted and
+not yet written is lost when the process is killed (some 50 ms).
 
 A client may send any bytes. Text that is not UTF-8 is written with `\\xNN` in place of each offending byte; a line that
 is too long for its destination has its longest values cut and says so with `log.truncated`.
@@ -23,7 +24,7 @@ from typing import Any
 
 from terminator.config.model import Log
 from terminator.telemetry import journald
-from terminator.telemetry.destination import Destination, Progress, open_destination
+from terminator.telemetry.destination import Destination, Progress, open_destination, write_at_once
 from terminator.telemetry.events import Event, HttpRequest, LogDropped, LogUnwritable, Sink, TlsHandshake, log_names
 from terminator.telemetry.line import json_line, shortened
 from terminator.telemetry.text_format import text_line
@@ -73,6 +74,7 @@ class Journal:
         self._said_dropped: dict[str, int] = {}
         self._retired_drops: dict[str, int] = {}
         self._fault_said: dict[str, float] = {}
+        self._losses_told: dict[str, float] = {}
         self._journal_stream = os.environ.get(journald.STREAM_VARIABLE)
         self._native: journald.NativeJournal | None = None
         self._outlets: Outlets = dict.fromkeys(SINKS)
@@ -172,6 +174,19 @@ class Journal:
         if destination.fault is not None:
             self._say_fault(destination, destination.fault)
 
+    def tell_losses(self) -> None:
+        """Says once a minute what went to destinations that nobody reads any more; call it now and then."""
+        now = time.monotonic()
+        for destination in self.destinations():
+            drops = destination.dropped + destination.lost
+            lines = drops - self._said_dropped.get(destination.name, 0)
+            if not destination.gone or not lines:
+                continue
+            if now - self._losses_told.get(destination.name, -_FAULT_SECONDS) >= _FAULT_SECONDS:
+                self._losses_told[destination.name] = now
+                self._said_dropped[destination.name] = drops
+                self._tell(LogDropped(destination=destination.name, lines=lines), destination)
+
     def dropped(self) -> dict[str, int]:
         """Lines lost so far, by destination; grows only."""
         counts = dict(self._retired_drops)
@@ -242,7 +257,7 @@ class Journal:
         child.__dict__.update(self.__dict__)
         child._worker, child._generation, child._owner = worker, generation, None
         child._wake, child._due, child._plans, child._native = None, [], {}, None
-        child._said_dropped, child._retired_drops, child._fault_said = {}, {}, {}
+        child._said_dropped, child._retired_drops, child._fault_said, child._losses_told = {}, {}, {}, {}
         copies = {destination.name: destination.in_child() for destination in self.destinations()}
         child._outlets = {sink: copies[old.name] if old else None for sink, old in self._outlets.items()}
         return child
@@ -301,23 +316,18 @@ class Journal:
         if not now and moment - self._fault_said.get(destination.name, -_FAULT_SECONDS) < _FAULT_SECONDS:
             return
         self._fault_said[destination.name] = moment
-        event = LogUnwritable(destination=destination.name, message=fault)
+        self._tell(LogUnwritable(destination=destination.name, message=fault), destination)
+
+    def _tell(self, event: LogUnwritable | LogDropped, about: Destination) -> None:
         lifecycle = self._outlets["lifecycle"]
         if lifecycle is not None and lifecycle.fault is None:
             self.emit(event)
-        elif destination.name != "stderr":
+        elif about.name != "stderr":
             self._say_on_stderr(event)
 
-    def _say_on_stderr(self, event: LogUnwritable) -> None:
+    def _say_on_stderr(self, event: LogUnwritable | LogDropped) -> None:
         """When the log itself is what fails, and only if stderr takes it at once."""
-        line = self._render(self._fields(event, self._plans.get(LogUnwritable) or self._plan(LogUnwritable)))
-        poll = select.poll()
-        poll.register(2, select.POLLOUT)
-        if any(state & select.POLLOUT for _, state in poll.poll(0)):
-            try:
-                os.write(2, line[: select.PIPE_BUF])
-            except OSError:
-                return  # there is nobody left to tell; the drops are counted
+        write_at_once(2, self._render(self._fields(event, self._plans.get(type(event)) or self._plan(type(event)))))
 
     def _give_away(self, destination: Destination) -> None:
         if self._owner is not None:

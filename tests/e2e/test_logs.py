@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import ssl
@@ -10,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.backends import ok
-from harness.commands import openssl_client
+from harness.commands import openssl_client, terminator
 from harness.daemon import eventually
+
+from terminator.service.admin_client import ask
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 PHASES = ("first_byte", "hello", "select", "flight", "client")
@@ -197,3 +200,27 @@ def test_client_text_cannot_forge_a_line(start, answering):
         client.receive_response()
     daemon.wait_for("http.request")
     assert not daemon.all("forged")
+
+
+def test_lines_that_nobody_reads_any_more_are_told_everywhere_else(start, answering, folder, get):
+    """The reader of one log is gone: the other log, /status, the metric and `top` say what it missed."""
+    fifo = folder / "requests.fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    daemon = start(answering(ok()).address, log={"requests": str(fifo)})
+    os.close(reader)
+    for _ in range(3):
+        assert get(daemon, "https://a.test/").status == 200
+    said = daemon.wait_for("server.log_dropped", {"log.destination": str(fifo)})
+    assert (said["stream"], said["level"]) == ("stderr", "warning")
+    assert 1 <= said["log.dropped"] <= 3
+    daemon.wait_for("server.log_unwritable", {"log.destination": str(fifo), "error.message": "Broken pipe"})
+    path = daemon.config["admin"]["socket"]
+
+    def lost() -> dict[str, int]:
+        return ask("GET", "/status", path)[1]["log_lines_lost"]
+
+    eventually(lambda: lost() == {str(fifo): 3})
+    assert f"log {fifo}: 3 lines lost since the start" in ask("GET", "/status", path)[1]["warnings"]
+    assert f"log {fifo}: 3 lines lost since the start" in terminator("status", "--socket", path).stdout
+    assert "LOG LINES LOST 3" in terminator("top", "--socket", path, "--interval", "0.1").stdout

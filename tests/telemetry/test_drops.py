@@ -7,7 +7,7 @@ from pathlib import Path
 from terminator.config.model import Log
 from terminator.telemetry.board import Board
 from terminator.telemetry.destination import BUFFER_BYTES
-from terminator.telemetry.drops import DropMeter
+from terminator.telemetry.drops import DropMeter, lost_lines
 from terminator.telemetry.events import ServerNotice
 from terminator.telemetry.journal import Journal
 
@@ -21,6 +21,7 @@ def test_dropped_lines_are_counted_once(tmp_path: Path) -> None:
     meter = DropMeter(journal, board.writer(0))
     meter.note()
     assert NAME not in board.snapshot()
+    assert lost_lines(board) == {}
     event = ServerNotice(topic="test", message="x" * 1000)
     for _ in range(BUFFER_BYTES // 1000 + 50):
         journal.emit(event)
@@ -29,4 +30,5 @@ def test_dropped_lines_are_counted_once(tmp_path: Path) -> None:
     meter.note()
     meter.note()
     assert board.snapshot()[NAME] == {(file,): dropped}
+    assert lost_lines(board) == {file: dropped}
     journal.close()

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from terminator.config.model import FailureLog, Log
 from terminator.errors import StartError
+from terminator.telemetry import journal as module
 from terminator.telemetry.events import (
     ConfigReload,
     HttpRequest,
     LogDropped,
+    LogUnwritable,
     ServerNotice,
     TlsHandshake,
     TunnelClosed,
@@ -298,6 +300,59 @@ def test_a_reader_that_is_gone_is_counted(stdio: Callable[[int, int], None]) -> 
     assert journal.dropped() == {"stdout": 4}
     journal.close()
     os.close(write_end)
+
+
+def test_what_a_reader_that_is_gone_misses_is_told_elsewhere_once_a_minute(
+    stdio: Callable[[int, int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_end, write_end = os.pipe()
+    stdio(write_end, 1)
+    life = tmp_path / "life.log"
+    journal = Journal(Log(handshakes="off", requests="stdout", lifecycle=str(life)))
+    journal.tell_losses()
+    os.close(read_end)
+
+    def lose(count: int) -> None:
+        for _ in range(count):
+            journal.emit(HttpRequest(conn_id="c", listener="l"))
+        journal.flush()
+        journal.tell_losses()
+        journal.flush()
+
+    def told() -> list[object]:
+        return [line["log.dropped"] for line in lines(life) if line["event"] == LogDropped.event]
+
+    lose(3)
+    assert [line["event"] for line in lines(life)] == [LogUnwritable.event, LogDropped.event]
+    assert told() == [3]
+    lose(4)
+    assert told() == [3], "a minute has not passed"
+    monkeypatch.setattr(module, "_FAULT_SECONDS", 0.0)
+    lose(5)
+    assert told() == [3, 9]
+    lose(0)
+    assert told() == [3, 9], "nothing was lost since"
+    journal.close()
+    os.close(write_end)
+
+
+def test_a_lifecycle_log_whose_reader_is_gone_is_told_of_on_stderr(stdio: Callable[[int, int], None]) -> None:
+    read_end, write_end = os.pipe()
+    said, stderr = os.pipe()
+    stdio(write_end, 1)
+    stdio(stderr, 2)
+    journal = Journal(log("stdout"))
+    os.close(read_end)
+    for _ in range(3):
+        journal.emit(notice())
+        journal.flush()
+    journal.tell_losses()
+    told = [orjson.loads(line) for line in os.read(said, 65536).splitlines()]
+    assert [line["event"] for line in told] == [LogUnwritable.event, LogDropped.event]
+    assert told[1]["log.dropped"] == 3
+    journal.close()
+    for fd in (write_end, said, stderr):
+        os.close(fd)
 
 
 def test_a_closed_stdout_is_counted() -> None:
