@@ -31,10 +31,7 @@ def read_file(path: str, what: str, *, max_bytes: int = MAX_FILE_BYTES) -> FileB
         remedy = "it is a symbolic link to nothing" if missing else "check the path; it is relative to its YAML file"
         raise CertificateError(f"{path}: {what} does not exist; {remedy}") from error
     except PermissionError as error:
-        raise CertificateError(
-            f"{path}: {what} is not readable by user {os.geteuid()}; change its owner or mode, or start as root with "
-            "`user:` set"
-        ) from error
+        raise CertificateError(f"{path}: {what} is not readable by user {os.geteuid()}; {_remedy()}") from error
     except (OSError, ValueError) as error:
         raise CertificateError(f"{path}: {what} cannot be opened: {_reason(error)}") from error
     try:
@@ -63,6 +60,16 @@ def _read(descriptor: int, path: str, what: str, max_bytes: int) -> FileBytes:
     if not data.strip():
         raise CertificateError(f"{path}: {what} is empty; a renewal may have been interrupted")
     return FileBytes(path, data, stat.S_IMODE(status.st_mode))
+
+
+def _remedy() -> str:
+    """What lets this process read a file that it may not read."""
+    if os.geteuid() == 0:
+        return (
+            "this root has no CAP_DAC_OVERRIDE (the service manager or a container took it away), so the owner and mode "
+            "of the file and of its folders bind it too: change them, or give the capability back"
+        )
+    return "change its owner or mode, or start as root with `user:` set"
 
 
 def _reason(error: BaseException) -> str:

@@ -120,7 +120,7 @@ FAULTS = {
     "garbage": (garbled, "fullchain.pem"),
     "empty": (lambda own, pair: pair.chain.write_text(""), "empty"),
     "directory": (directory, "directory"),
-    "unreadable": (lambda own, pair: pair.key.chmod(0), "not readable"),
+    "unreadable": (lambda own, pair: pair.key.chmod(0), "CAP_DAC_OVERRIDE" if os.geteuid() == 0 else "not readable"),
     "half-written": (half_written, "fullchain.pem"),
     "half-renewed": (half_renewed, "key"),
     "expired": (issued(start=-0.5, end=-0.1), "expired"),
