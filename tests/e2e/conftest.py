@@ -56,7 +56,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def port() -> Callable[[], int]:
     """Chooses a free port at each call."""
     return free_port
