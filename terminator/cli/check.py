@@ -210,10 +210,9 @@ def _overview(result: Result) -> Iterator[str]:
     capabilities = openssl.prove()
     for host in config.hosts:
         material = result.materials[host.names[0]]
-        resolved = policy.resolve(material.policy, capabilities)
-        auth = material.policy.client_auth.mode
-        client = "" if auth == "none" else f", client certificates: {auth}"
-        yield f"host      {', '.join(host.names)}: TLS {resolved.min_version} to {resolved.max_version}{client}"
+        yield f"host      {', '.join(host.names)}"
+        for word, meaning in policy.describe(material.policy, policy.resolve(material.policy, capabilities)):
+            yield f"            {word:<10} {meaning}"
         for pair in material.pairs:
             info = pair.info
             days = (info.not_after - result.now) / timedelta(days=1)
@@ -238,8 +237,19 @@ def _as_json(path: str, result: Result) -> dict[str, Any]:
         "files": list(result.loaded.files) if result.loaded is not None else [],
         "errors": [_problem_as_json(problem) for problem in result.errors],
         "warnings": [_problem_as_json(problem) for problem in result.warnings],
-        "hosts": [_host_as_json(material, result.now) for material in result.materials.values()],
+        "hosts": list(_hosts_as_json(result)),
     }
+
+
+def _hosts_as_json(result: Result) -> Iterator[dict[str, Any]]:
+    capabilities = openssl.prove()
+    for material in result.materials.values():
+        try:
+            resolved = policy.resolve(material.policy, capabilities)
+        except ConfigError:
+            continue  # stands among the errors
+        tls = dict(policy.describe(material.policy, resolved))
+        yield _host_as_json(material, result.now) | {"tls": tls}
 
 
 def _problem_as_json(problem: Problem) -> dict[str, Any]:

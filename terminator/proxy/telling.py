@@ -30,17 +30,9 @@ def _policy(story: Explanation, capabilities: Capabilities) -> Iterable[tuple[st
     if story.policy is None:
         return
     try:
-        for line in policy.describe(policy.resolve(story.policy, capabilities)):
-            word, _, meaning = line.partition("  ")
-            yield word, meaning.strip()
+        yield from policy.describe(story.policy, policy.resolve(story.policy, capabilities))
     except ConfigError as error:
         yield "unusable", "; ".join(error.problems)
-    yield "ALPN", " ".join(story.policy.alpn)
-    auth = story.policy.client_auth
-    if auth.mode != "none":
-        allowed = f", only {', '.join(auth.allow)}" if auth.allow else ""
-        word = "required" if auth.mode == "require" else "asked for"
-        yield "clients", f"certificate {word}, by an authority in {auth.ca}{allowed}"
 
 
 def with_states(body: dict[str, Any], rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

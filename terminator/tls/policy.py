@@ -59,6 +59,7 @@ PROFILES = {
     "intermediate": Profile("1.2", _AEAD, server_order=False),
     "old": Profile("1.0", _AEAD + _CBC, server_order=True),
 }
+_OPENSSL = " ".join(ssl.OPENSSL_VERSION.split()[:2])
 TLS13_SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 """The guideline's, and all that OpenSSL switches on; `ssl` cannot choose among them before Python 3.15."""
 GROUPS = ("X25519MLKEM768", "X25519", "P-256", "P-384")
@@ -141,21 +142,37 @@ def resolve(policy: TlsPolicy, capabilities: Capabilities) -> ResolvedPolicy:
     )
 
 
-def describe(resolved: ResolvedPolicy) -> list[str]:
-    """The resolved policy for people, one line per matter (`explain`, `check -v`)."""
+def describe(policy: TlsPolicy, resolved: ResolvedPolicy) -> list[tuple[str, str]]:
+    """A host's policy as it is in force, for people: (word, meaning), one pair per matter (`explain`, `check -v`)."""
     order = "our order of preference" if resolved.server_order else "the client's order of preference"
-    groups = " ".join(resolved.groups) if resolved.groups else "the default of this OpenSSL, which cannot be set here"
-    lines = [
-        f"profile    {resolved.profile} ({GUIDELINE})",
-        f"versions   TLS {resolved.min_version} to {resolved.max_version}",
-        f"TLS 1.3    {' '.join(TLS13_SUITES)}",
+    told = [
+        ("profile", f"{resolved.profile} ({GUIDELINE})"),
+        ("versions", f"TLS {resolved.min_version} to {resolved.max_version}"),
+        ("TLS 1.3", " ".join(TLS13_SUITES)),
     ]
     if resolved.ciphers:
-        lines.append(f"TLS 1.2{'-' if resolved.min_version != '1.2' else ' '}   {' '.join(resolved.ciphers)}")
-    lines += [f"order      {order}", f"groups     {groups}"]
+        told.append(("TLS 1.2" if resolved.min_version == "1.2" else "TLS 1.2-", " ".join(resolved.ciphers)))
+    told += [("order", order), ("groups", _groups_in_words(policy, resolved))]
     if resolved.security_level == 0:
-        lines.append("caution    TLS 1.0 and 1.1 need SHA-1 signatures, so OpenSSL's security level is 0 for this host")
-    return lines
+        text = "TLS 1.0 and 1.1 need SHA-1 signatures, so OpenSSL's security level is 0 for this host"
+        told.append(("caution", text))
+    told += [("ALPN", " ".join(policy.alpn)), ("tickets", "on" if policy.tickets else "off")]
+    auth = policy.client_auth
+    if auth.mode != "none":
+        word = "required" if auth.mode == "require" else "asked for"
+        revoked = f", not revoked by {auth.crl}" if auth.crl is not None else ""
+        allowed = f", only {', '.join(auth.allow)}" if auth.allow else ""
+        depth = f", through at most {auth.depth} intermediates"
+        told.append(("clients", f"certificate {word}, by an authority in {auth.ca}{depth}{revoked}{allowed}"))
+    return told
+
+
+def _groups_in_words(policy: TlsPolicy, resolved: ResolvedPolicy) -> str:
+    if not resolved.groups:
+        return "the default of this OpenSSL, which cannot be set here"
+    missing = [group for group in GROUPS if group not in resolved.groups] if policy.groups is None else []
+    without = f" (without {' '.join(missing)}: not in {_OPENSSL})" if missing else ""
+    return " ".join(resolved.groups) + without
 
 
 def _cipher_problems(name: str) -> list[str]:

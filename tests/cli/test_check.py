@@ -131,6 +131,7 @@ def test_json(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert certificate["names"] == ["shop.example"]
     assert certificate["key_type"] == "ecdsa"
     assert certificate["days_left"] == pytest.approx(90, abs=0.2)
+    assert host["tls"]["versions"] == "TLS 1.2 to 1.3"
 
 
 def test_verbose_shows_what_the_files_come_to(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,11 +143,15 @@ def test_verbose_shows_what_the_files_come_to(site: Site, capsys: pytest.Capture
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"file      {site.folder}/t.yaml"
     assert lines[1] == "listener  https: [::]:443"
-    assert lines[2] == "host      shop.example: TLS 1.2 to 1.3"
-    assert lines[3].strip().startswith("ecdsa 256, serial ")
-    assert lines[3].endswith(f"days left: {site.folder}/shop.pem")
-    assert [line.strip() for line in lines[4:7]] == ["/old -> redirect /new", "/no -> respond 200", "/ -> web"]
-    assert lines[7:] == ["backend   web: 127.0.0.1:8000", "t.yaml: valid"]
+    assert lines[2] == "host      shop.example"
+    words = [line[12:23].strip() for line in lines[3:11]]
+    assert words == ["profile", "versions", "TLS 1.3", "TLS 1.2", "order", "groups", "ALPN", "tickets"]
+    assert lines[4].endswith(" TLS 1.2 to 1.3")
+    assert "ECDHE-ECDSA-AES128-GCM-SHA256" in lines[6]
+    assert lines[11].strip().startswith("ecdsa 256, serial ")
+    assert lines[11].endswith(f"days left: {site.folder}/shop.pem")
+    assert [line.strip() for line in lines[12:15]] == ["/old -> redirect /new", "/no -> respond 200", "/ -> web"]
+    assert lines[15:] == ["backend   web: 127.0.0.1:8000", "t.yaml: valid"]
 
 
 # ------------------------------------------------------------------------------------------------- certificates

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from terminator.config.model import TlsPolicy
+from terminator.config.model import ClientAuth, TlsPolicy
 from terminator.errors import ConfigError
 from terminator.tls.openssl import Capabilities
 from terminator.tls.policy import PROFILES, describe, resolve
@@ -123,13 +123,28 @@ def test_a_suite_that_is_too_weak_is_refused() -> None:
 
 
 def test_the_description_is_for_people() -> None:
-    lines = describe(resolve(TlsPolicy(), OLD))
-    assert lines[:2] == ["profile    intermediate (Mozilla Server Side TLS 5.7)", "versions   TLS 1.2 to 1.3"]
-    assert lines[3].startswith("TLS 1.2    ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-RSA")
-    assert lines[4:] == ["order      the client's order of preference", "groups     X25519 P-256 P-384"]
-    modern = describe(resolve(TlsPolicy(profile="modern"), NONE))
-    assert not any(line.startswith("TLS 1.2") for line in modern)
-    assert "the default of this OpenSSL" in modern[-1]
-    old = describe(resolve(TlsPolicy(profile="old"), OLD))
-    assert old[-1].startswith("caution    TLS 1.0 and 1.1 need SHA-1")
-    assert any(line.startswith("TLS 1.2-   ") for line in old)
+    def told(policy: TlsPolicy, capabilities: Capabilities = OLD) -> dict[str, str]:
+        return dict(describe(policy, resolve(policy, capabilities)))
+
+    usual = told(TlsPolicy())
+    assert list(usual) == ["profile", "versions", "TLS 1.3", "TLS 1.2", "order", "groups", "ALPN", "tickets"]
+    assert usual["profile"] == "intermediate (Mozilla Server Side TLS 5.7)"
+    assert usual["versions"] == "TLS 1.2 to 1.3"
+    assert usual["TLS 1.2"].startswith("ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-RSA")
+    assert usual["order"] == "the client's order of preference"
+    assert usual["groups"].startswith("X25519 P-256 P-384 (without X25519MLKEM768: not in OpenSSL ")
+    assert (usual["ALPN"], usual["tickets"]) == ("http/1.1 http/1.0", "on")
+    assert told(TlsPolicy(), NEW)["groups"] == "X25519MLKEM768 X25519 P-256 P-384"
+    assert told(TlsPolicy(groups=["P-256"]))["groups"] == "P-256"
+    modern = told(TlsPolicy(profile="modern", tickets=False), NONE)
+    assert not any(word.startswith("TLS 1.2") for word in modern)
+    assert "the default of this OpenSSL" in modern["groups"]
+    assert modern["tickets"] == "off"
+    old = told(TlsPolicy(profile="old"))
+    assert old["caution"].startswith("TLS 1.0 and 1.1 need SHA-1")
+    assert "TLS 1.2-" in old
+    auth = ClientAuth.model_construct(mode="require", ca="ca.pem", crl="crl.pem", depth=2, allow=["CN=a"])
+    assert told(TlsPolicy.model_construct(**{**dict(TlsPolicy()), "client_auth": auth}))["clients"] == (
+        "certificate required, by an authority in ca.pem, through at most 2 intermediates, not revoked by crl.pem, "
+        "only CN=a"
+    )
