@@ -66,8 +66,8 @@ def _remedy() -> str:
     """What lets this process read a file that it may not read."""
     if os.geteuid() == 0:
         return (
-            "this root has no CAP_DAC_OVERRIDE (the service manager or a container took it away), so the owner and mode "
-            "of the file and of its folders bind it too: change them, or give the capability back"
+            "this root has no CAP_DAC_OVERRIDE (a service manager or a container took it away), so owner and mode bind "
+            "it too: change those of the file or its folders, or give the capability back"
         )
     return "change its owner or mode, or start as root with `user:` set"
 
