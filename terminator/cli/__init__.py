@@ -12,9 +12,10 @@ import errno
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from terminator.errors import ConfigError, TerminatorError
 
@@ -41,6 +42,8 @@ UNPRINTABLE = {errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EIO}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code. Usage errors leave by SystemExit(2), as argparse does it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if _asked(arguments) == "run":
+        _end_on_signals()
     _complete_streams()
     try:
         args = _parser(arguments).parse_args(arguments)
@@ -89,7 +92,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, help="versions of terminator and of what it stands on")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    asked = next((argument for argument in arguments if not argument.startswith("-")), None)
+    asked = _asked(arguments)
     for name, text in COMMANDS.items():
         if importlib.util.find_spec(f"terminator.cli.{name}") is None:
             continue
@@ -101,6 +104,26 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def _asked(arguments: Sequence[str]) -> str | None:
+    """The command that is asked for."""
+    return next((argument for argument in arguments if not argument.startswith("-")), None)
+
+
+def _end_on_signals() -> None:
+    """A daemon that is asked to stop while it still imports has nothing to finish: it ends at once, and well.
+
+    Not by an exception, which amid an import may come out as another one. The master's handlers take over later.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os._exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # what will be read now is as new as a reload could make it
 
 
 class _Version(argparse.Action):

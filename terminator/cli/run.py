@@ -23,8 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    for number in (signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)  # what will be read now is as new as a reload could make it
     import platform
     import ssl
 
@@ -39,7 +37,10 @@ def run(args: argparse.Namespace) -> int:
     versions = Versions(version(), platform.python_version(), ssl.OPENSSL_VERSION)
     manager = {name: value for name, value in os.environ.items() if name == "NOTIFY_SOCKET"}
     try:
-        master = Master(path, candidate.read(path), versions, os.environ, begun)
+        first = candidate.read(path)
+        # From here on there is something to take down: a stop waits until the master's own handlers stand.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        master = Master(path, first, versions, os.environ, begun)
     except TerminatorError as error:
         Notify(manager).failed_by(error)
         raise

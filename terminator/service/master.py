@@ -174,6 +174,7 @@ class Master:
         for number in SIGNALS:
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # what came while there was no handler comes now
 
         def wake() -> None:
             actions = {

@@ -96,8 +96,12 @@ def test_a_closed_stderr_changes_no_exit_code(tmp_path: Path) -> None:
     assert subprocess.run(line, shell=True, timeout=60, cwd=tmp_path).returncode == 2
 
 
-@pytest.mark.parametrize("number", ["SIGHUP", "SIGUSR1"])
-def test_a_signal_amid_the_start_does_not_kill(tmp_path: Path, number: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [("SIGHUP", 2), ("SIGUSR1", 2), ("SIGTERM", 0), ("SIGINT", 0)],
+    ids=["a reload is passed over", "logs reopened, too", "a stop ends at once", "Ctrl-C, too"],
+)
+def test_a_signal_amid_the_imports_is_obeyed_and_does_not_kill(tmp_path: Path, number: str, code: int) -> None:
     script = (
         "import os, signal, sys\n"
         "from terminator.cli import main\n"
@@ -108,7 +112,8 @@ def test_a_signal_amid_the_start_does_not_kill(tmp_path: Path, number: str) -> N
         "sys.exit(main(['run', '--config', 'missing.yaml']))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=tmp_path)
-    assert done.returncode == 2, done
+    assert done.returncode == code, done
+    assert ("cannot be read" in done.stderr) == (code == 2), "it ended before it came to read"
 
 
 def test_a_command_imports_only_itself(tmp_path: Path) -> None:

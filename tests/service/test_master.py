@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -253,6 +254,28 @@ def test_a_second_signal_ends_at_once(daemon: Make) -> None:
         running.wait_for("server.drain")
         running.signal(signal.SIGTERM)
         assert running.wait(10) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_sockets_are_bound_takes_them_down_again(daemon: Make, folder: Path, number: int) -> None:
+    """The stop comes while the admin socket is being bound, when the listener's stands already."""
+    made = daemon(listeners=[{"name": "https", "bind": f"unix:{folder}/web.sock"}])
+    script = (
+        "import os, sys\n"
+        "from terminator.cli import main\n"
+        "from terminator.service import admin_link\n"
+        "bind = admin_link.bind\n"
+        "def stopped(*arguments):\n"
+        f"    assert os.path.exists({str(folder / 'web.sock')!r})\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    return bind(*arguments)\n"
+        "admin_link.bind = stopped\n"
+        f"sys.exit(main(['run', '--config', {str(made.config_file)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, '"event":"server.stop"' in done.stderr) == (0, True), done
+    assert not (folder / "web.sock").exists()
+    assert not Path(made.config["admin"]["socket"]).exists()
 
 
 def test_nothing_is_left_behind(daemon: Make, folder: Path) -> None:
