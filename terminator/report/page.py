@@ -8,10 +8,13 @@ import orjson
 
 from terminator.report.forms import clock, ms, percent
 from terminator.report.text import effect, interval
-from terminator.telemetry.markup import Markup, document, figure, section, table, text, tiles
+from terminator.telemetry.markup import STYLE, Markup, digest, document, figure, section, table, text, tiles
 from terminator.telemetry.plots import bars, histogram, lines, meter, ranges
 
 Json = dict[str, Any]
+_POLICY = f"default-src 'none'; style-src {digest(STYLE)}; base-uri 'none'; form-action 'none'"
+_HEAD = f'<meta http-equiv="Content-Security-Policy" content="{text(_POLICY)}">\n'
+"""The page needs no script and loads nothing; a browser shall not either, whatever a log holds."""
 _MS = ("p50", "p90", "p95", "p99", "max")
 _MS_HEAD = ("#p50 ms", "#p90", "#p95", "#p99", "#max")
 
@@ -21,11 +24,12 @@ def page(value: Json) -> str:
     if "different" in value:
         names = f"{value['a']} and {value['b']}"
         body = _header("Comparison", names) + f"<main>{_comparison(value)}{_both(value)}</main>"
-        return document(f"terminator report: {names}", body)
+        return document(f"terminator report: {names}", body, head=_HEAD)
     names = ", ".join(value["source"]["files"])
     body = _header("Report", f"{names}, {clock(value['first'])} to {clock(value['last'])} UTC")
     preview = _preview(value["preview"]) if "preview" in value else ""
-    return document(f"terminator report: {names}", f"{body}<main>{preview}{_report(value)}</main>{_footer(value)}")
+    main = f"<main>{preview}{_report(value)}</main>"
+    return document(f"terminator report: {names}", body + main + _footer(value), head=_HEAD)
 
 
 def _header(kind: str, names: str) -> str:
@@ -36,6 +40,8 @@ def _footer(value: Json) -> str:
     notes = [f"Quantiles are at most {value['quantile_error']:.0%} off. Times are UTC."]
     if value["source"]["unreadable"]:
         notes.append(f"{value['source']['unreadable']:,} lines hold no event of terminator.")
+    if value["malformed"]:
+        notes.append(f"{value['malformed']:,} events lack what their kind has.")
     if value["lost_lines"]:
         notes.append(f"{value['lost_lines']:,} lines were lost when the log was written; counts are too low.")
     return f"<footer>{text(' '.join(notes))}</footer>"
@@ -93,7 +99,7 @@ def _phases(value: Json) -> str:
     spans = [(each["phase"], [each["p50"], each["p90"], each["p99"]]) for each in made["phases"]]
     plots = figure("median (dot), to 90th (line), to 99th percentile (mark)", ranges("phases", spans, "ms"))
     plots += figure("all handshakes, by total time", histogram("handshake total", made["shape"], "ms"))
-    groups = ", ".join(f"{name} {count:,}" for name, count in made["groups"].items()) or "-"
+    groups = ", ".join(f"{name} {count:,.0f}" for name, count in made["groups"].items()) or "-"
     offered = percent(made["post_quantum_offered_share"])
     return section(
         "Where handshakes spend their time",
@@ -202,7 +208,7 @@ def _requests(value: Json) -> str:
             f"{each['retries']:,.0f}",
             ms(each["connect_ms"]["p99"]),
             *(ms(each["response_ms"][name]) for name in ("p50", "p95", "p99")),
-            ", ".join(f"{name} {count:,}" for name, count in each["errors"].items()) or "-",
+            ", ".join(f"{name} {count:,.0f}" for name, count in each["errors"].items()) or "-",
         )
         for each in value["backends"]
     ]
@@ -246,10 +252,21 @@ def _preview(value: Json) -> str:
         )
         for each in value["by_client"]
     ]
+    notes = [
+        f"{value[key]:,.0f} {text}."
+        for key, text in (
+            ("without_offer", "handshakes do not tell what was offered"),
+            ("unknown_hosts", "handshakes were with hosts that the configuration does not have"),
+        )
+        if value[key]
+    ]
+    if value["undercount"]:
+        notes.append(f"Offers that are rare are left out; counts may be {value['undercount']:,.0f} too low for each.")
     return section(
         f"Preview: {value['change']}",
         f"<p>Of {value['served']:,.0f} handshakes that were served, <b>{value['lost']:,.0f}</b> would fail "
         f"({text(percent(value['lost_share']))}).</p>",
+        *(f'<p class="soft">{text(note)}</p>' for note in notes),
         table("by host", ("host", "#served", "#would fail", "#share", "classes"), hosts),
         "<h3>By client software (JA4)</h3>" if clients else "",
         table("by client", ("JA4", "#would fail", "#share of all", "classes", "calls itself"), clients)

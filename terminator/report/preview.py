@@ -130,6 +130,8 @@ class Preview:
     """By JA4."""
     without_offer: float = 0.0
     """Lines that do not tell what was offered."""
+    unknown_hosts: float = 0.0
+    """Handshakes with hosts that no policy is given for."""
     undercount: float = 0.0
 
 
@@ -145,6 +147,7 @@ def preview(tally: Tally, policies: Mapping[str, TlsPolicy], capabilities: Capab
         name = str(host)
         policy = resolved.get(name) or resolved.get("*")
         if policy is None:
+            found.unknown_hosts += offer.established
             continue
         try:
             made = offered(versions, groups, ciphers) if versions is not None and ciphers is not None else None

@@ -78,6 +78,7 @@ def preview_summary(change: str, found: Preview, top: int) -> Json:
         "lost_share": _ratio(found.lost.count, found.served),
         "classes": _counted(found.lost.classes, top),
         "without_offer": found.without_offer,
+        "unknown_hosts": found.unknown_hosts,
         "undercount": found.undercount,
         "policies": {
             host: {

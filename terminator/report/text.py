@@ -61,7 +61,7 @@ def _handshakes(value: Json) -> Iterator[str]:
         )
         yield ""
         yield from _by(found["by"])
-        groups = ", ".join(f"{name} {count:,}" for name, count in found["groups"].items())
+        groups = ", ".join(f"{name} {count:,.0f}" for name, count in found["groups"].items())
         offered = percent(found["post_quantum_offered_share"])
         yield f"key exchange: {groups or '-'}; post-quantum offered by {offered}"
     slow = value["networks"]
@@ -210,11 +210,15 @@ def preview_text(value: Json) -> Iterator[str]:
         return
     yield (
         f"of {value['served']:,.0f} handshakes that were served, {value['lost']:,.0f} would fail "
-        f"({percent(value['lost_share'])}), by {value['clients_lost']} kinds of clients"
+        f"({percent(value['lost_share'])}), by {_kinds(value['clients_lost'])} of clients"
         + (f": {_names(value['classes'])}" if value["classes"] else "")
     )
     if value["without_offer"]:
         yield f"note: {value['without_offer']:,.0f} handshakes do not tell what was offered"
+    if value["unknown_hosts"]:
+        yield f"note: {value['unknown_hosts']:,.0f} handshakes were with hosts that the configuration does not have"
+    if value["undercount"]:
+        yield f"note: offers that are rare are left out; counts may be {value['undercount']:,.0f} too low for each"
     if value["lost"]:
         yield ""
         yield from table(
@@ -283,6 +287,10 @@ def comparison_text(value: Json) -> Iterator[str]:
     if value["too_few"]:
         yield ""
         yield f"too few to compare: {', '.join(value['too_few'])}"
+
+
+def _kinds(count: int) -> str:
+    return f"{count:,} kind" if count == 1 else f"{count:,} kinds"
 
 
 def _figure(row: Json, side: str) -> str:

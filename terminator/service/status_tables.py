@@ -157,7 +157,8 @@ def _expiry_mark(days: float) -> str:
 
 
 def _days(days: float) -> str:
-    return f"in {days:,.1f} days" if days >= 0 else f"{-days:,.1f} days ago"
+    figure = f"{abs(days):,.1f}" if abs(days) < 100 else f"{abs(days):,.0f}"
+    return f"in {figure} days" if days >= 0 else f"{figure} days ago"
 
 
 def ago(moment: str, now: datetime) -> str:

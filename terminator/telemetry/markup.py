@@ -48,7 +48,7 @@ svg{max-width:100%;height:auto}svg text{fill:var(--soft);font:11px system-ui,san
 details{margin:4px 0}summary{cursor:pointer}
 footer{padding-bottom:28px;color:var(--soft);font-size:.85rem}
 @media(max-width:560px){body{font-size:14px}section{padding:12px}svg text{font-size:17px}
-.scroll table{min-width:660px}}
+.scroll table{width:max-content;min-width:100%}td code{white-space:nowrap}td pre,td summary{max-width:76vw}}
 @media print{section,.tile{break-inside:avoid}}
 """
 

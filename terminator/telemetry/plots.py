@@ -12,7 +12,7 @@ from html import escape
 from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 640, 190
-LEFT, RIGHT, TOP, BOTTOM = 72, 8, 8, 22
+LEFT, RIGHT, TOP, BOTTOM = 72, 8, 14, 22
 
 Series = Sequence[float | None]
 

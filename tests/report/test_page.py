@@ -74,6 +74,7 @@ def value_of(events: Any) -> dict[str, Any]:
 def test_a_report() -> None:
     html = page(value_of(day(500, 1)))
     parser = checked(html)
+    assert ("http-equiv", "Content-Security-Policy") in parser.attributes
     assert parser.tags.count("svg") > 5
     for part in ("Over time", "Where handshakes spend their time", "Slowest networks", "Failed handshakes", "Backends"):
         assert part in html
@@ -97,6 +98,7 @@ def test_a_comparison() -> None:
     value["reports"] = [summary(tally, top=5) for tally in sides]
     html = page(value)
     checked(html)
+    assert "Content-Security-Policy" in html
     assert "May be chance" in html
     assert "What differs" in html
 

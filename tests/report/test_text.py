@@ -112,10 +112,13 @@ def test_a_preview_in_words() -> None:
     tally = tallied([event | {"tls.client.ja4": OLD[0]} for event in events], offers=True)
     found = preview(tally, {"*": parse_policy(["profile=modern"])}, prove())
     text = "\n".join(preview_text(preview_summary("profile=modern", found, 5)))
-    assert (
-        "of 20 handshakes that were served, 5 would fail (25 %), by 1 kinds of clients: unsupported_version 5" in text
-    )
+    assert "of 20 handshakes that were served, 5 would fail (25 %), by 1 kind of clients: unsupported_version 5" in text
     assert "1 handshakes do not tell" in text
     assert OLD[0] in text
+    elsewhere = [handshake(30 + at, host="b.example") for at in range(3)]
+    tally = tallied([*events, *elsewhere], offers=True)
+    found = preview(tally, {"shop.example": parse_policy(["profile=modern"])}, prove())
+    text = "\n".join(preview_text(preview_summary("profile=modern", found, 5)))
+    assert "note: 3 handshakes were with hosts that the configuration does not have" in text
     nothing = preview(Tally(offers=True), {"*": parse_policy(["profile=modern"])}, prove())
     assert "no handshake" in "\n".join(preview_text(preview_summary("profile=modern", nothing, 5)))
