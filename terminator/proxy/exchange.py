@@ -240,5 +240,5 @@ def _ms(seconds: float) -> float:
 def _field(head: RequestHead, name: bytes) -> str | None:
     for field, value in head.fields:
         if field == name:
-            return value.decode("latin-1")
+            return value.decode("utf-8", "surrogateescape")  # the journal shows what is no UTF-8
     return None

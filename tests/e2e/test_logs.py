@@ -224,3 +224,13 @@ def test_lines_that_nobody_reads_any_more_are_told_everywhere_else(start, answer
     assert f"log {fifo}: 3 lines lost since the start" in ask("GET", "/status", path)[1]["warnings"]
     assert f"log {fifo}: 3 lines lost since the start" in terminator("status", "--socket", path).stdout
     assert "LOG LINES LOST 3" in terminator("top", "--socket", path, "--interval", "0.1").stdout
+
+
+def test_text_of_a_client_is_read_as_utf8_and_what_is_none_is_shown(start, answering):
+    """And nothing in it reaches a terminal as an order: U+009B begins an escape sequence there."""
+    daemon = start(answering(ok()).address)
+    with daemon.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\nUser-Agent: caf\xc3\xa9 \xc2\x9b31m \xff\r\n\r\n")
+        client.receive_response()
+    event = daemon.wait_for("http.request")
+    assert event["user_agent.original"] == "café \x9b31m \\xff"
