@@ -123,6 +123,12 @@ def test_promtool_accepts_the_rules() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+HANDSHAKES = 'terminator_tls_handshakes_total{host="a", version="1.3", resumed="no", outcome="%s", instance="i"}'
+FAILURE = 'terminator_tls_handshake_failures_total{listener="l", reason="%s", instance="i"}'
+LATENCY = 'terminator_tls_handshake_duration_seconds_bucket{listener="l", phase="flight", le="%s", instance="i"}'
+REQUESTS = 'terminator_http_requests_total{host="a", route="/", method="GET", status="%s", instance="i"}'
+SLOWNESS = 'terminator_http_request_duration_seconds_bucket{host="a", route="/", le="%s", instance="i"}'
+UP = (("one", 1), ("other", 0))
 FIRING = [
     # alert, series that make it fire, when to look
     (
@@ -136,11 +142,19 @@ FIRING = [
     ("TerminatorBackendDown", 'terminator_backend_up{backend="b", server="s", instance="i"}', "0x60", "2m"),
     ("TerminatorWorkersRestart", 'terminator_worker_restarts_total{instance="i"}', "0+1x60", "30m"),
     ("TerminatorLogLinesLost", 'terminator_log_lines_dropped_total{destination="d", instance="i"}', "0+5x60", "10m"),
+    (
+        "TerminatorCertificateExpired",
+        'terminator_certificate_not_after_timestamp_seconds{host="a", serial="1", instance="i"}',
+        "600x60",
+        "11m",
+    ),
+    ("TerminatorClientsRejectCertificate", FAILURE % "client_rejected_cert", "0+12x60", "25m"),
+    ("TerminatorRevocationListExpired", FAILURE % "client_crl_expired", "0x20 1x60", "25m"),
+    ("TerminatorRevocationListExpired", FAILURE % "client_crl_expired", "_x20 1x60", "25m"),
+    ("TerminatorBackendServerDown", 'terminator_backend_up{backend="b", server="s", instance="i"}', "0x60", "6m"),
+    ("TerminatorEventLoopLags", 'terminator_event_loop_lag_seconds{worker="0", instance="i"}', "0.8x60", "6m"),
 ]
-HANDSHAKES = 'terminator_tls_handshakes_total{host="a", version="1.3", resumed="no", outcome="%s", instance="i"}'
-FAILURE = 'terminator_tls_handshake_failures_total{listener="l", reason="%s", instance="i"}'
-LATENCY = 'terminator_tls_handshake_duration_seconds_bucket{listener="l", phase="flight", le="%s", instance="i"}'
-REQUESTS = 'terminator_http_requests_total{host="a", route="/", method="GET", status="%s", instance="i"}'
+TOGETHER = {"TerminatorHandshakesFail", "TerminatorHandshakesSlow", "TerminatorServerErrors", "TerminatorRequestsSlow"}
 
 
 def alerts(series: dict[str, str], at: str, tmp_path: Path) -> set[str]:
@@ -166,6 +180,10 @@ def alerts(series: dict[str, str], at: str, tmp_path: Path) -> set[str]:
     return set(re.findall(r"alertname: ?(\w+)", done.stdout + done.stderr))
 
 
+def test_every_alert_is_seen_to_fire() -> None:
+    assert {case[0] for case in FIRING} | TOGETHER == {rule["alert"] for rule in rules() if "alert" in rule}
+
+
 @needs_promtool
 @pytest.mark.parametrize(("alert", "series", "values", "at"), FIRING, ids=[case[0] for case in FIRING])
 def test_an_alert_fires(alert: str, series: str, values: str, at: str, tmp_path: Path) -> None:
@@ -183,9 +201,17 @@ def test_failing_and_slow_handshakes_and_server_errors(tmp_path: Path) -> None:
         LATENCY % "+Inf": "0+90x60",
         REQUESTS % "200": "0+90x60",
         REQUESTS % "502": "0+10x60",
+        SLOWNESS % "5.0": "0+50x60",
+        SLOWNESS % "10.0": "0+100x60",
+        SLOWNESS % "+Inf": "0+100x60",
     }
-    fired = alerts(series, "40m", tmp_path)
-    assert {"TerminatorHandshakesFail", "TerminatorHandshakesSlow", "TerminatorServerErrors"} == fired
+    assert alerts(series, "40m", tmp_path) == TOGETHER
+
+
+@needs_promtool
+def test_one_server_down_is_not_the_backend_down(tmp_path: Path) -> None:
+    series = {f'terminator_backend_up{{backend="b", server="{name}", instance="i"}}': f"{up}x60" for name, up in UP}
+    assert alerts(series, "20m", tmp_path) == {"TerminatorBackendServerDown"}
 
 
 @needs_promtool
@@ -203,5 +229,10 @@ def test_scanners_and_good_days_wake_nobody(tmp_path: Path) -> None:
         'terminator_backend_up{backend="b", server="s", instance="i"}': "1x60",
         'terminator_config_last_reload_successful{instance="i"}': "1x60",
         'terminator_worker_restarts_total{instance="i"}': "0x60",
+        'terminator_log_lines_dropped_total{destination="d", instance="i"}': "7x60",
+        'terminator_event_loop_lag_seconds{worker="0", instance="i"}': "0.01x60",
+        FAILURE % "client_crl_expired": "3x60",
+        SLOWNESS % "5.0": "0+500x60",
+        SLOWNESS % "+Inf": "0+500x60",
     }
     assert alerts(series, "40m", tmp_path) == set()

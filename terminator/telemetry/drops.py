@@ -27,6 +27,7 @@ class DropMeter:
         self._journal.tell_losses()
         for destination, dropped in self._journal.dropped().items():
             fresh = dropped - self._noted.get(destination, 0)
-            if fresh > 0:
+            # With 0 as well: the first loss shall be an increase to Prometheus, not a series that begins with it.
+            if fresh > 0 or destination not in self._noted:
                 self._writer.counter(_NAME, destination=destination).inc(fresh)
                 self._noted[destination] = dropped
