@@ -75,9 +75,12 @@ def _answers(path: str) -> tuple[Totals, dict[str, Any]]:
 
 
 def _interval(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("from 0.1 to 3600 seconds")
+        raise argparse.ArgumentTypeError(f"{text}: a number of seconds from 0.1 to 3600")
     return seconds
 
 
@@ -100,13 +103,17 @@ class View:
         self._totals: Totals | None = None
         self._added: Totals | None = None
         self._seconds = 1.0
+        self._started: object = None
         self._status: dict[str, Any] = {}
         self._moments: list[_Moment] = []
 
     def take(self, totals: Totals, status: dict[str, Any], now: float) -> None:
-        """The answers of one round. The daemon's own clock is used, save across its restart."""
+        """The answers of one round. Rates are by the daemon's own clock; a daemon that was restarted counts anew."""
         before, self._totals, self._status, self.lost = self._totals, totals, status, None
-        if before is None or totals.at <= before.at:
+        started = status.get("started", self._started)
+        restarted, self._started = started != self._started, started
+        if before is None or restarted or totals.at <= before.at:
+            self._added = None
             return
         self._added, self._seconds = totals.since(before), totals.at - before.at
         self._moments = [
@@ -304,8 +311,8 @@ class _Screen:
         return True
 
     def _show(self, view: View) -> None:
-        size = os.get_terminal_size(self._out)
-        lines = view.picture(size.columns, size.lines)
+        size = os.get_terminal_size(self._out)  # 0 on a serial line, or a pseudo-terminal that nobody gave a size
+        lines = view.picture(size.columns or 80, size.lines or 24)
         # Each line clears what is left of the one before it; no flicker, and nothing scrolls.
         self._write("\x1b[H" + "\r\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J")
 

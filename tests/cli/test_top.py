@@ -20,6 +20,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,39 @@ def test_after_a_restart_of_the_daemon_nothing_is_negative() -> None:
     text = "\n".join(view.picture(120, 60))
     assert "10.0/s" in text
     assert "-" not in re.findall(r"handshakes +(\S+)", text)[0]
+
+
+def test_a_restart_is_known_by_the_time_of_the_start_and_not_by_the_clock() -> None:
+    """The clock goes on over a restart of the daemon, and the counters begin anew."""
+    view = View()
+    view.take(replace(totals(1000.0), at=100.0), status(started="a"), 0.0)
+    view.take(replace(totals(1001.0), at=101.0), status(started="a"), 1.0)
+    assert "10.0/s" in "\n".join(view.picture(120, 60))
+    view.take(replace(totals(1.0), at=102.0), status(started="b"), 2.0)
+    text = "\n".join(view.picture(120, 60))
+    assert "handshakes      0.0/s" in text, "nothing can be said yet"
+    view.take(replace(totals(2.0), at=103.0), {"error": "the master does not answer"}, 3.0)
+    view.take(replace(totals(3.0), at=104.0), status(started="b"), 4.0)
+    assert "10.0/s" in "\n".join(view.picture(120, 60))
+
+
+def test_lost_log_lines_are_told_as_long_as_the_daemon_runs() -> None:
+    view = View()
+    view.take(replace(totals(1.0), dropped_lines=5.0), status(), 0.0)
+    view.take(replace(totals(2.0), dropped_lines=7.0), status(), 1.0)
+    assert "LOG LINES LOST 7, 2 of them now" in "\n".join(view.picture(120, 60))
+    view.take(replace(totals(3.0), dropped_lines=7.0), status(), 2.0)
+    text = "\n".join(view.picture(120, 60))
+    assert "LOG LINES LOST 7" in text
+    assert "of them now" not in text
+
+
+@pytest.mark.parametrize("text", ["x", "", "0", "-1", "nan", "inf", "3601"])
+def test_the_interval_is_a_number_of_seconds(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["top", "--interval", text])
+    assert left.value.code == 2
+    assert "a number of seconds from 0.1 to 3600" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("width", "height"), [(120, 60), (80, 24), (40, 10), (10, 3), (1, 1), (5, 0)])
@@ -280,6 +314,16 @@ def test_it_follows_the_size_of_the_terminal(terminal: Terminal) -> None:
     terminal.expect(b"(a taller terminal shows more")
     terminal.resize(50, 120)
     terminal.expect(b"BY GENERATION")
+    terminal.type(b"q")
+    terminal.ended_well(0)
+
+
+def test_a_terminal_without_a_size_counts_as_one_of_80_by_24(terminal: Terminal) -> None:
+    terminal.resize(0, 0)
+    terminal.expect("… (a taller terminal shows more)".encode())
+    picture = terminal.expect("… (a taller terminal shows more)".encode())
+    assert picture.count(b"\r\n") == 23
+    assert max(len(line) for line in re.sub(rb"\x1b\[\w", b"", picture).decode().splitlines()) <= 80
     terminal.type(b"q")
     terminal.ended_well(0)
 
