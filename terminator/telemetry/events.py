@@ -80,7 +80,7 @@ class TlsHandshake(Event):
     offered_ciphers: str | None = logged("tls.client.offered_ciphers", "cipher suites offered, hex, without separators")
     offered_alpn: str | None = logged("tls.client.offered_alpn", "protocols the client offered, comma-joined")
     offered_pq: bool | None = logged("tls.client.offered_pq", "whether a post-quantum hybrid group was offered")
-    client_subject: str | None = logged("tls.client.subject", "subject of the client's certificate")
+    client_subject: str | None = logged("tls.client.subject", "subject of the client's certificate; of a refused one, what it claims")
     client_issuer: str | None = logged("tls.client.issuer", "issuer of the client's certificate")
     client_serial: str | None = logged("tls.client.serial", "serial number of the client's certificate, hex")
     first_byte_ms: float | None = logged("timing.first_byte_ms", "accept to first byte")

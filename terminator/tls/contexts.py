@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from terminator.errors import CertificateError, ConfigError
-from terminator.tls import openssl, policy
+from terminator.tls import openssl, policy, shown
 from terminator.tls.material import HostMaterial, Materials
 from terminator.tls.memory import load_pair_bytes, path_of
 from terminator.tls.openssl import Capabilities
@@ -191,6 +191,8 @@ def _set_client_authentication(context: ssl.SSLContext, material: HostMaterial, 
     if capabilities.verify_depth:  # else `client_certificates.examine` counts the chain
         openssl.set_verify_depth(context, auth.depth)
     context.verify_mode = ssl.CERT_REQUIRED if auth.mode == "require" else ssl.CERT_OPTIONAL
+    if capabilities.messages:
+        shown.watch(context)
 
 
 def _set_resumption(

@@ -17,7 +17,7 @@ from typing import Any, Final
 import trio
 
 from terminator.errors import ClientGone, HandshakeError
-from terminator.tls import openssl
+from terminator.tls import openssl, shown
 from terminator.tls.alerts import alert_record
 from terminator.tls.failures import classify
 from terminator.tls.handshake_facts import HandshakeFacts, HandshakeFailed
@@ -206,13 +206,24 @@ class _Attempt:
                     await trio.lowlevel.wait_writable(tls)
                 facts.turn("flight")
         except OSError as broken:
+            if isinstance(self.sock, ssl.SSLSocket):
+                facts.shown = shown.shown(self.sock)
             raise classify(broken, "handshake", tls13=_would_be_tls13(hello, choice.context)) from broken
         self._note_agreement(tls, choice)
         if choice.admit is not None:
-            facts.client_certificate = choice.admit(tls)
+            self._admit(tls, choice.admit)
         facts.finish(tls)
         facts.spans.setdefault("client", 0.0)  # its answer was there before OpenSSL had asked for it: no wait at all
         return tls
+
+    def _admit(self, tls: ssl.SSLSocket, admit: Callable[[ssl.SSLSocket], ClientCertificate | None]) -> None:
+        try:
+            self.facts.client_certificate = admit(tls)
+        except HandshakeError:
+            self.facts.shown = shown.shown(tls)
+            raise
+        if self.capabilities.messages and tls.context.verify_mode != ssl.CERT_NONE:
+            shown.ignore(tls)
 
     def _note_agreement(self, tls: ssl.SSLSocket, choice: Choice) -> None:
         facts = self.facts

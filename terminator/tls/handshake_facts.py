@@ -10,6 +10,7 @@ import trio
 
 from terminator.errors import HandshakeError
 from terminator.telemetry.events import TlsHandshake
+from terminator.tls.shown import Shown
 from terminator.wire.client_hello import ClientHello
 from terminator.wire.client_side import ClientCertificate
 
@@ -36,6 +37,7 @@ class HandshakeFacts:
         "protocol_version",
         "resumed",
         "rtt_ms",
+        "shown",
         "spans",
     )
 
@@ -56,6 +58,8 @@ class HandshakeFacts:
         self.resumed: bool | None = None
         self.alpn: str | None = None
         self.client_certificate: ClientCertificate | None = None
+        self.shown: Shown | None = None
+        """What a client showed that was not let in."""
         self.rtt_ms: float | None = None
 
     @property
@@ -119,7 +123,7 @@ def handshake_event(
 ) -> TlsHandshake:
     """The log line of a handshake; with `error` that of a failed one. proxy_address: who sent the PROXY header."""
     spans = {span: round(seconds * 1000, 3) for span, seconds in facts.spans.items()}
-    hello, certificate = facts.hello, facts.client_certificate
+    hello, certificate = facts.hello, facts.client_certificate or facts.shown
     offers = None if hello is None else hello.offers
     return TlsHandshake(
         conn_id=conn_id,

@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import functools
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,7 @@ class Capabilities:
     ticket_keys: ticket keys can be set; else contexts made before the fork share OpenSSL's own random ones.
     session_cache: the cache of session ids can be switched off; else it stays, per context, and ids never leave a host.
     groups: key exchange groups that can be set, by IANA's or NIST's name; empty when they cannot be set at all.
+    messages: the messages of a handshake are reported, until they are no longer wanted.
     verify_depth, client_authorities (their names are sent), group_name, served_key_type, close_notify: as they say.
     problems: one sentence for each thing that is switched off.
     """
@@ -65,6 +67,7 @@ class Capabilities:
     client_authorities: bool = False
     group_name: bool = False
     served_key_type: bool = False
+    messages: bool = False
     close_notify: bool = False
     groups: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
@@ -142,6 +145,18 @@ def served_key_type(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
     return _KEY_TYPES.get(library.EVP_PKEY_get_base_id(key)) if key else None
 
 
+def report_messages(context: ssl.SSLContext, to: Callable[[Any, str, int, int, int, bytes], None]) -> None:
+    """Calls `to` with connection, direction, version, content type, message type and bytes of every message that a
+    connection of this context reads or writes, in the clear. It must not raise. Needs `Capabilities.messages`."""
+    # What `SSLContext._msg_callback` does, without the enum that it makes of each argument.
+    _ssl._SSLContext._msg_callback.__set__(context, to)  # type: ignore[attr-defined]
+
+
+def report_no_messages(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
+    """Ends the reports of `report_messages` for one connection; each costs some 1 µs. Needs `Capabilities.messages`."""
+    _library().SSL_set_msg_callback(_connection_pointer(connection), None)
+
+
 def send_close_notify(connection: ssl.SSLSocket | ssl.SSLObject) -> bool:
     """Ends our direction of a connection whose handshake is done, reading nothing; True if the peer has ended its own.
 
@@ -206,6 +221,7 @@ def prove() -> Capabilities:
     authorities = attempt("clients cannot be told the authorities", _prove_client_authorities, chain)
     name = attempt("the negotiated group cannot be read", _prove_group_name, server)
     served = attempt("the certificate that was served cannot be told", _prove_served_key_type, server)
+    messages = attempt("what a refused client showed cannot be told", _prove_messages, server)
     goodbye = attempt("close_notify cannot be sent by itself", _prove_close_notify, server)
     groups: tuple[str, ...] = ()
     if attempt("groups cannot be set", _prove_groups, server, name):
@@ -217,6 +233,7 @@ def prove() -> Capabilities:
         client_authorities=authorities,
         group_name=name,
         served_key_type=served,
+        messages=messages,
         close_notify=goodbye,
         groups=groups,
         problems=tuple(problems),
@@ -316,6 +333,23 @@ def _prove_served_key_type(server: Any) -> None:
         raise _Unproved(f"an ECDSA certificate is reported as {kind}")
 
 
+def _prove_messages(server: Any) -> None:
+    seen: list[tuple[str, int, int]] = []
+    context = server()
+    report_messages(context, lambda _, way, version, content, message, data: seen.append((way, content, message)))
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = context.wrap_bio(to_server, to_client, server_side=True)
+    there = _client(ssl.TLSVersion.TLSv1_3).wrap_bio(to_client, to_server)
+    _shake_hands(here, there)
+    if not {("read", 22, 1), ("write", 22, 11)} <= set(seen):
+        raise _Unproved("the messages of a handshake are not reported")
+    report_no_messages(here)
+    seen.clear()
+    here.write(b"?")
+    if seen or there.read(1) != b"?":
+        raise _Unproved("the reports do not end")
+
+
 def _prove_close_notify(server: Any) -> None:
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = server().wrap_bio(to_server, to_client, server_side=True)
@@ -399,6 +433,7 @@ def _library() -> Any:
         ("SSL_CTX_get_verify_depth", ctypes.c_int, [pointer]),
         ("SSL_group_to_name", text, [pointer, ctypes.c_int]),
         ("SSL_shutdown", ctypes.c_int, [pointer]),
+        ("SSL_set_msg_callback", None, [pointer, pointer]),
         ("SSL_renegotiate", ctypes.c_int, [pointer]),
         ("SSL_get_privatekey", pointer, [pointer]),
         ("SSL_load_client_CA_file", pointer, [text]),

@@ -239,6 +239,10 @@ def test_who_comes_in_and_what_the_backend_is_told(acts: Acts, case: str, how: s
     assert (record["host"], record.get("error.type")) == (Play.name(case, mode), failure)
     assert record["tls.established"] == (failure is None)
     old_session_counts = how == "resumed" and mode in RESUMING.get(case, ())
+    # Who it was stands in the log, also of a certificate that did not verify.
+    subject = {"none": None, "expired": r"CN=brief,O=Ops\, Inc"}.get(case, r"CN=alice,O=Ops\, Inc")
+    assert record.get("tls.client.subject") == subject
+    assert record.get("tls.client.issuer") == (None if case == "none" else "CN=Clients' Middle")
     if failure is not None:
         assert (visit.status, visit.seen) == (None, None)  # neither the client nor the backend saw a request through
         # What we refuse ourselves, behind OpenSSL, is refused without an alert.
