@@ -37,7 +37,7 @@ def _header(kind: str, names: str) -> str:
 
 
 def _footer(value: Json) -> str:
-    notes = [f"Quantiles are at most {value['quantile_error']:.0%} off. Times are UTC."]
+    notes = [f"Quantiles are at most {value['quantile_error'] * 100:.0f} % off. Times are UTC."]
     if value["source"]["unreadable"]:
         notes.append(f"{value['source']['unreadable']:,} lines hold no event of terminator.")
     if value["malformed"]:
@@ -138,6 +138,8 @@ def _networks(value: Json) -> str:
         for each in value["slowest"]
     ]
     note = f"Of {value['seen']:,} networks, those with {value['min_count']} handshakes or more, by their median."
+    if value["undercount"]:
+        note += f" Rare ones are left out; counts may be {value['undercount']:,.0f} too low."
     return section(
         "Slowest networks",
         f'<p class="soft">{text(note)}</p>',

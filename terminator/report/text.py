@@ -28,7 +28,7 @@ def _head(value: Json) -> Iterator[str]:
     source = value["source"]
     span = f"{clock(value['first'])} to {clock(value['last'])} UTC" if value["first"] else "no events"
     yield f"{', '.join(source['files'])}: {source['lines']:,} lines, {value['events']:,} events, {span}"
-    yield f"quantiles are at most {value['quantile_error']:.0%} off"
+    yield f"quantiles are at most {value['quantile_error'] * 100:.0f} % off"
     if source["unreadable"]:
         yield f"note: {source['unreadable']:,} lines hold no event of terminator"
     if value["malformed"]:
@@ -48,9 +48,9 @@ def _handshakes(value: Json) -> Iterator[str]:
     width = _width(value["timeline"]["seconds"], len(slices))
     yield _spark("made", [each["established"] + each["failed"] for each in slices], f" in {width}", "{:,.0f}")
     yield _spark("failed", [each["failed"] for each in slices], f" in {width}", "{:,.0f}")
-    for name in ("p50", "p99"):
-        yield _spark(name, [each[name] for each in slices], " ms", "{:,.4g}")
     if found["established"]:
+        for name in ("p50", "p99"):
+            yield _spark(name, [each[name] for each in slices], " ms", "{:,.4g}")
         yield ""
         yield from table(
             ("PHASE", "P50 MS", "P90", "P95", "P99", "MAX", "SHARE OF TIME"),
@@ -306,7 +306,7 @@ def effect(row: Json) -> str:
     change = row["b"] / row["a"] - 1
     if change > 1:
         return f"{row['b'] / row['a']:.3g} times as slow"
-    return f"{abs(change):.0%} {'slower' if change > 0 else 'faster'}"
+    return f"{abs(change) * 100:.0f} % {'slower' if change > 0 else 'faster'}"
 
 
 def interval(row: Json) -> str:
@@ -314,7 +314,7 @@ def interval(row: Json) -> str:
     low, high = row["verdict"]["low"], row["verdict"]["high"]
     if row["kind"] == "share":
         return f"{low * 100:+.2g} to {high * 100:+.2g} points"
-    ends = ["no bound" if end is None else f"{end - 1:+.0%}" for end in (low, high)]
+    ends = ["no bound" if end is None else f"{(end - 1) * 100:+.0f} %" for end in (low, high)]
     return " to ".join(ends)
 
 

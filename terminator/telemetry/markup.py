@@ -33,6 +33,7 @@ section{margin:18px 0;padding:14px 16px;background:var(--panel);border:1px solid
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{padding:4px 10px 4px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid)}
 th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;white-space:nowrap}
+td.n+td:not(.n),th.n+th:not(.n){padding-left:14px}
 td svg{display:block}
 code,pre{font:0.86em/1.4 ui-monospace,monospace}pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0}
 td code{overflow-wrap:anywhere}

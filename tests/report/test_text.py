@@ -42,7 +42,7 @@ def test_every_section_is_there() -> None:
         "shop.example",
         "Chrome 131",
         "note: 3 lines hold no event",
-        "at most 1% off",
+        "at most 1 % off",
     ):
         assert part in text
     assert all(line.isprintable() for line in text.split("\n"))
@@ -53,6 +53,13 @@ def test_sections_without_anything_are_left_out() -> None:
     assert "REQUESTS" not in told([handshake()])
     assert "FAILURES" not in told([handshake()])
     assert "FAILURES" in told([failure()])
+
+
+def test_failures_alone_have_no_latency() -> None:
+    text = told([failure(at) for at in range(5)])
+    assert "0 established, 5 failed (100 %)" in text
+    assert "p50" not in text
+    assert "PHASE  " not in text.partition("FAILURES")[0]
 
 
 def test_lost_lines_and_reloads_are_told() -> None:
@@ -96,13 +103,13 @@ def test_effects_and_intervals_in_words() -> None:
     def row(a: float, b: float, kind: str, low: float | None, high: float | None) -> dict[str, Any]:
         return {"a": a, "b": b, "kind": kind, "verdict": {"low": low, "high": high}}
 
-    assert effect(row(100, 112, "ms", 0, 0)) == "12% slower"
-    assert effect(row(100, 80, "ms", 0, 0)) == "20% faster"
+    assert effect(row(100, 112, "ms", 0, 0)) == "12 % slower"
+    assert effect(row(100, 80, "ms", 0, 0)) == "20 % faster"
     assert effect(row(10, 250, "ms", 0, 0)) == "25 times as slow"
     assert effect(row(0, 1, "ms", 0, 0)) == "slower"
     assert effect(row(0.01, 0.05, "share", 0, 0)) == "4 points more"
-    assert interval(row(1, 1, "ms", 1.05, 1.2)) == "+5% to +20%"
-    assert interval(row(1, 1, "ms", 0.9, None)) == "-10% to no bound"
+    assert interval(row(1, 1, "ms", 1.05, 1.2)) == "+5 % to +20 %"
+    assert interval(row(1, 1, "ms", 0.9, None)) == "-10 % to no bound"
     assert interval(row(0, 0, "share", -0.01, 0.02)) == "-1 to +2 points"
 
 
