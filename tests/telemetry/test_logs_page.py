@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from terminator.config.model import Log
-from terminator.telemetry.events import HttpRequest, TlsHandshake, log_names
+from terminator.telemetry.events import ConfigReload, HttpRequest, TlsHandshake, log_names
 from terminator.telemetry.journal import Journal
 from terminator.telemetry.logs_page import event_types, main, renewed
 from terminator.telemetry.text_format import text_line
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "logs.md"
 JQ = [line for line in PAGE.read_text().splitlines() if line.startswith("jq ")]
+JOURNALCTL = [line for line in PAGE.read_text().splitlines() if line.startswith("journalctl ")]
 
 
 def test_the_page_is_current() -> None:
@@ -52,7 +54,9 @@ def test_equivalents_are_keys_that_exist() -> None:
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
-    where = Log(handshakes=str(tmp_path / "handshakes.log"), requests=str(tmp_path / "requests.log"), lifecycle="off")
+    where = Log.model_validate(
+        {name: str(tmp_path / f"{name}.log") for name in ("handshakes", "requests", "lifecycle")}
+    )
     journal = Journal(where, worker=0)
     for number in range(20):
         journal.emit(
@@ -71,6 +75,7 @@ def logs(tmp_path: Path) -> Path:
         journal.emit(
             HttpRequest(conn_id=f"0-{number}", listener="https", backend="api", status=200, response_ms=float(number))
         )
+    journal.emit(ConfigReload(outcome="refused", errors=["terminator.yaml:1:1: wrong"]))
     journal.close()
     return tmp_path
 
@@ -82,6 +87,34 @@ def test_a_jq_recipe_answers(logs: Path, command: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert not done.stderr
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@pytest.mark.parametrize("command", JOURNALCTL, ids=range(len(JOURNALCTL)))
+def test_a_recipe_for_the_journal_answers(logs: Path, command: str) -> None:
+    """With the lines as `journalctl -o cat` would give them, among those of others."""
+    journalctl, _, rest = command.partition(" | ")
+    assert "-o cat" in journalctl
+    lines = f"Started terminator.service.\n{(logs / 'lifecycle.log').read_text()}"
+    done = subprocess.run(["bash", "-c", rest], input=lines, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "terminator.yaml:1:1: wrong" in done.stdout
+
+
+def test_the_recipes_for_others_name_what_exists() -> None:
+    """Neither Loki nor Vector is at hand: their keys are those of the log, in their spelling, and the TOML is TOML."""
+    keys = {"time", "level", "event", *(name for kind in event_types() for _, name, _ in log_names(kind))}
+    page = PAGE.read_text()
+    vector = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
+    program = vector["transforms"]["terminator_events"]["source"]
+    named = set(re.findall(r'del\(\."?([\w.]+)"?\)', program))
+    assert named == {"time", "url.query"}
+    assert named <= keys
+    assert vector["transforms"]["terminator_events"]["inputs"] == list(vector["sources"])
+    loki = page.partition("In LogQL")[2].partition("```text\n")[2].partition("```")[0]
+    labels = set(re.findall(r"(?:unwrap|\||by \()\s*(\w+)", loki.replace("| unwrap", "unwrap"))) - {"json"}
+    assert labels == {"timing_handshake_ms", "host", "error_type", "tls_established"}
+    assert labels <= {re.sub(r"\W", "_", key) for key in keys}
 
 
 def test_the_text_example_is_what_is_written() -> None:
