@@ -129,6 +129,24 @@ LATENCY = 'terminator_tls_handshake_duration_seconds_bucket{listener="l", phase=
 REQUESTS = 'terminator_http_requests_total{host="a", route="/", method="GET", status="%s", instance="i"}'
 SLOWNESS = 'terminator_http_request_duration_seconds_bucket{host="a", route="/", le="%s", instance="i"}'
 UP = (("one", 1), ("other", 0))
+
+
+@needs_promtool
+def test_promtool_reads_every_expression_of_the_dashboard(tmp_path: Path) -> None:
+    found = [
+        re.sub(r"\$(instance|host)\b", ".*", re.sub(r"\$__\w+", "5m", target["expr"]))
+        for panel in panels()
+        for target in panel.get("targets", [])
+    ]
+    assert len(found) > 20
+    assert not any("$" in expression for expression in found)
+    file = tmp_path / "rules.yaml"
+    read = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(found)]
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": read}]}))
+    done = subprocess.run([str(PROMTOOL), "check", "rules", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 FIRING = [
     # alert, series that make it fire, when to look
     (
