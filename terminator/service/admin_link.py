@@ -140,6 +140,10 @@ class AdminLink:
     def tick(self, now: float) -> None:
         self._decided(supervision.tick(self._table, now))
 
+    def excuse(self, seconds: float) -> None:
+        """The process could not be heard for so long."""
+        self._table = supervision.excuse(self._table, seconds)
+
     def exited(self, pid: int, status: int, now: float) -> bool:
         """Whether this process was ours."""
         slot = self._table.slot_of(pid)

@@ -42,6 +42,8 @@ from terminator.tls.contexts import ContextStore
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 LOG_RETRY_SECONDS = 0.1
+LATE_SECONDS = 1.0
+"""A master that listens later than it meant to by more than this was busy or stood still, and blames nobody for it."""
 
 
 class Master:
@@ -103,6 +105,7 @@ class Master:
         self.admin = AdminLink(
             fork=self._fork_admin, selector=self._selector, emit=self.journal.emit, ask=Questions(self).ask
         )
+        self._listened = begun
         self._announced = False
         self._stopping: str | None = None
         self._drain_until = 0.0
@@ -122,6 +125,7 @@ class Master:
         self.admin.serve(self._admin_sockets)
         versions = self.versions
         self._chores.start(version=versions.terminator, python=versions.python, openssl=versions.openssl)
+        self._listened = time.monotonic()
         while not self._over():
             self._turn()
         return self._finish()
@@ -132,10 +136,15 @@ class Master:
         timeout = max(0.0, min((moment for moment in due if moment is not None), default=now + 60) - now)
         if self.journal.filenos():
             timeout = min(timeout, LOG_RETRY_SECONDS)
-        # First what has arrived, then the clock: after a pause of the whole machine the heartbeats lie here unread.
-        for key, _ in self._selector.select(timeout):
-            key.data()
+        arrived = self._selector.select(timeout)
+        # What had arrived by this moment counts. To work off a reload may take long, and meanwhile nobody is heard.
         now = time.monotonic()
+        unheard, self._listened = now - self._listened, now
+        if unheard > timeout + LATE_SECONDS:
+            self.workforce.excuse(unheard)
+            self.admin.excuse(unheard)
+        for key, _ in arrived:
+            key.data()
         for part in (self.workforce, self.admin, self._reloads, self.reports, self.timers):
             part.tick(now)
         if self.workforce.gave_up is not None and self._stopping is None:

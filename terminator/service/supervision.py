@@ -181,6 +181,15 @@ def stop(table: Table, now: float, drain_seconds: float) -> Table:
     return replace(table, stopping=True)
 
 
+def excuse(table: Table, seconds: float) -> Table:
+    """The master has listened to nobody for `seconds`, longer than it meant to: it was busy, or the whole machine stood
+    still. Who could not be heard is not stuck, so every process gets that time again."""
+    for slot in table.slots:
+        if slot.state in (State.STARTING, State.SERVING):
+            table = _put(table, slot.number, until=slot.until + seconds)
+    return table
+
+
 def add(table: Table, number: int, now: float) -> Table:
     """One more slot, whose process `tick` starts; slots that have ended are forgotten."""
     left = tuple(slot for slot in table.slots if slot.state is not State.ENDED)

@@ -68,6 +68,10 @@ class Workforce:
     def tick(self, now: float) -> None:
         self._decided(supervision.tick(self.table, now))
 
+    def excuse(self, seconds: float) -> None:
+        """Nobody could be heard for so long."""
+        self.table = supervision.excuse(self.table, seconds)
+
     def exited(self, pid: int, status: int, now: float) -> bool:
         """Whether this process was a worker; its place is then given to another, or not, as supervision decides."""
         slot = self.table.slot_of(pid)

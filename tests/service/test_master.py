@@ -8,12 +8,16 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from harness.daemon import Daemon, eventually
+
+from terminator.service.supervision import STUCK_SECONDS
 
 Make = Callable[..., Daemon]
 
@@ -159,6 +163,47 @@ def test_a_stuck_worker_is_replaced(daemon: Make) -> None:
     assert running.wait_for("server.worker_exited")["error.message"] == "killed by SIGKILL"
     running.wait_for("server.worker_started", count=2)
     assert answers(running)
+
+
+@pytest.mark.slow
+def test_a_reload_that_takes_long_costs_no_worker(daemon: Make, folder: Path) -> None:
+    """The configuration includes a pipe that gives nothing for longer than a worker may be silent."""
+    running = daemon(workers=2).start()
+    pipe = folder / "pipe.yaml"
+    os.mkfifo(pipe)
+    with running.connect() as client:
+        client.request()
+        assert client.receive_response().body == b"served"
+        running.config_file.write_text(yaml.safe_dump({**running.config, "include": [str(pipe)]}))
+        running.signal(signal.SIGHUP)
+        assert not threading.Event().wait(STUCK_SECONDS + 1.5), "so long the master listens to nobody"
+        pipe.write_text("timeouts: {body_idle: 61s}")
+        assert running.wait_for("config.reload")["reload.outcome"] == "ok"
+        client.request()
+        assert client.receive_response().body == b"served"
+    assert not running.all("server.notice", {"server.topic": "worker_killed"})
+    assert not running.all("server.worker_exited")
+
+
+@pytest.mark.slow
+def test_a_pause_of_the_whole_machine_costs_no_worker(daemon: Make) -> None:
+    """As when a virtual machine or a container is frozen: the clock goes on, nobody beats, the master wakes first."""
+    running = daemon(workers=2).start()
+    with running.connect() as client:
+        client.request()
+        assert client.receive_response().body == b"served"
+        processes = running.processes()
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        assert not threading.Event().wait(STUCK_SECONDS + 2.5)
+        os.kill(processes[0], signal.SIGCONT)
+        assert not threading.Event().wait(0.5), "the others have not yet been woken"
+        for pid in processes[1:]:
+            os.kill(pid, signal.SIGCONT)
+        client.request()
+        assert client.receive_response().body == b"served"
+    assert not running.all("server.notice")
+    assert not running.all("server.worker_exited")
 
 
 @pytest.mark.slow

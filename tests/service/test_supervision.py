@@ -153,6 +153,18 @@ def test_a_heartbeat_puts_the_suspicion_off_but_not_once_it_is_dying() -> None:
     assert supervision.beat(table, 0, 100, 19.0) == table
 
 
+def test_who_could_not_be_heard_is_not_stuck() -> None:
+    table = supervision.started(serving(1), 0, 101, 0.0)
+    table = supervision.beat(table, 0, 101, 1.0)
+    later = supervision.excuse(table, 40.0)
+    assert supervision.tick(later, 41.0 + supervision.STUCK_SECONDS - 0.1)[1] == []
+    assert supervision.tick(later, 41.0 + supervision.STUCK_SECONDS)[1] != [], "and then it has had its time"
+    dying, _ = supervision.tick(table, 1.0 + supervision.STUCK_SECONDS)
+    assert supervision.excuse(dying, 40.0) == dying
+    draining = supervision.stop(table, 2.0, 30.0)
+    assert supervision.excuse(draining, 40.0) == draining, "its deadline is the operator's"
+
+
 def test_a_heartbeat_of_a_former_process_means_nothing() -> None:
     table = serving(1)
     assert supervision.beat(table, 0, 999, 5.0) == table
