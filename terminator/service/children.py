@@ -8,6 +8,7 @@ would close a descriptor that has long been somebody else's.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import gc
 import grp
@@ -20,11 +21,16 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import FrameType
 
 from terminator.errors import StartError
 from terminator.service.channel import MasterEnd, pair
 
 STANDARD_FDS = (0, 1, 2)
+ORPHAN_SECONDS = 6
+"""How long a child may live without the master, at most: a worker takes 3 seconds to cut what it has."""
+PR_SET_PDEATHSIG = 1
+"""prctl(2)."""
 CRASHED = 70
 """Exit code of a child that ended by an exception (EX_SOFTWARE)."""
 
@@ -82,9 +88,10 @@ def fork(
     # every page that it shares with the master.
     gc.freeze()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    master = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become_child(run, theirs, kept, title, become)
+        _become_child(run, theirs, kept, title, become, master)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     gc.unfreeze()
     theirs.close()
@@ -92,13 +99,18 @@ def fork(
 
 
 def _become_child(
-    run: Callable[[socket.socket], int], channel: socket.socket, kept: set[int], title: str, become: Identity | None
+    run: Callable[[socket.socket], int],
+    channel: socket.socket,
+    kept: set[int],
+    title: str,
+    become: Identity | None,
+    master: int,
 ) -> None:
     """Never returns."""
     code = CRASHED
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all of us; the master decides
         for number in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
@@ -110,6 +122,7 @@ def _become_child(
         _entitle(title)
         if become is not None:
             become.assume()
+        _end_without(master)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         code = run(channel)
         sys.stdout.flush()
@@ -127,6 +140,23 @@ def _close_all_but(kept: set[int]) -> None:
                 os.close(fd)
             except OSError:  # the listing's own
                 continue
+
+
+def _end_without(master: int) -> None:
+    """Sees to it that this process does not outlive the master for long, whatever it is doing then.
+
+    Its event loop finds the channel closed and ends by itself. A loop that stands still finds nothing; the kernel tells
+    the process all the same, and the timer that is set then kills it.
+    """
+
+    def orphaned(number: int, frame: FrameType | None) -> None:
+        if os.getppid() != master:
+            signal.alarm(ORPHAN_SECONDS)
+
+    signal.signal(signal.SIGUSR2, orphaned)
+    # After the change of user, which would undo it. Where a sandbox forbids it, the loop alone must notice.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGUSR2), 0, 0, 0)
+    orphaned(0, None)  # the master may be gone already
 
 
 def _entitle(title: str) -> None:

@@ -2,8 +2,8 @@
 
 It ends when the master tells it to drain, when somebody sends it SIGTERM, or when the master is gone: a worker without
 a master can neither reload nor be watched, so it stops accepting at once and cuts what is left seconds later.
-Two watchers see to it that a stuck loop does not live on: the master, by the heartbeats, and the kernel, by an alarm
-that each heartbeat puts off (it works for an orphan too).
+Three see to it that a stuck loop does not live on: the master, by the heartbeats; the kernel, which tells an orphan
+(`children`); and a timer of CPU time that each heartbeat puts off, for an orphan that is stuck where it hears nothing.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ from terminator.tls import contexts
 
 ORPHAN_DRAIN_SECONDS = 3.0
 GC_THRESHOLDS = (20_000, 20, 100)
-ALARM_SECONDS = 30
-"""Well beyond the master's patience (`supervision.STUCK_SECONDS`), which leaves a better trace."""
+BUSY_SECONDS = 30.0
+"""CPU time without a heartbeat: well beyond the master's patience (`supervision.STUCK_SECONDS`), which leaves a better
+trace. Not time by the clock, which goes on while the machine stands still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,9 @@ def main(job: Job, channel: socket.socket) -> int:
     """Serves until drained; the exit code."""
     # An exchange leaves few cycles behind; looking for them every 700 objects costs more than what they hold meanwhile.
     gc.set_threshold(*GC_THRESHOLDS)
-    # The loop's own stack alone: reading those of other threads while they run may end in SIGSEGV.
-    faulthandler.register(signal.SIGALRM, all_threads=False, chain=True)
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        # The loop's own stack alone: reading those of other threads while they run may end in SIGSEGV.
+        faulthandler.register(number, all_threads=False, chain=True)
     trio.run(_Worker(job).run, channel)
     return 0
 
@@ -117,7 +119,7 @@ class _Worker:
                     await self._say({"kind": "drained", "cut": cut})
                 nursery.cancel_scope.cancel()
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             self._journal.close()
 
     # ------------------------------------------------------------------------------------------------ the master
@@ -171,7 +173,7 @@ class _Worker:
         await self._say({"kind": "ready"})
         due = trio.current_time()
         while True:
-            signal.alarm(ALARM_SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, BUSY_SECONDS)
             self._note_gauges(max(0.0, trio.current_time() - due))
             await self._say_beat()
             due = trio.current_time() + messages.BEAT_SECONDS

@@ -14,6 +14,8 @@ from harness.backends import ok
 from harness.conversation import Truncated
 from harness.daemon import Daemon, eventually, is_alive
 
+from terminator.service.children import ORPHAN_SECONDS
+
 CLIENTS = 16
 
 
@@ -87,6 +89,40 @@ def test_a_killed_master_ends_the_service_within_seconds_and_frees_its_sockets(p
     load.join()
     with pytest.raises((ConnectionRefusedError, ssl.SSLError)):
         daemon.connect()
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", daemon.ports["https"]))
+        sock.listen()
+
+
+STUCK = """
+import os
+from terminator.proxy.traffic import Traffic
+
+note_gauges = Traffic.note_gauges
+
+def stuck(self):
+    while os.path.exists({flag!r}):
+        open(f"{flag}.{{os.getpid()}}", "w").close()
+    note_gauges(self)
+
+Traffic.note_gauges = stuck
+"""
+"""Once a second a worker notes its gauges: so its loop stands still as long as a file exists."""
+
+
+def test_even_a_worker_whose_loop_stands_still_does_not_outlive_the_master(prepare, folder, answering) -> None:
+    """Nobody is there to miss its heartbeats, and it does not see the channel closed: the kernel tells it."""
+    flag = folder / "stuck"
+    (folder / "sitecustomize.py").write_text(STUCK.format(flag=str(flag)))
+    daemon = prepare(answering(ok()).address, workers=2, prefix=("env", f"PYTHONPATH={folder}")).start()
+    processes, workers = daemon.processes(), daemon.workers()
+    flag.touch()
+    eventually(lambda: all((folder / f"stuck.{pid}").exists() for pid in workers))
+    os.kill(daemon.pid, signal.SIGKILL)
+    daemon.expected_exit = -signal.SIGKILL
+    eventually(lambda: not any(is_alive(pid) for pid in processes), seconds=ORPHAN_SECONDS + 3)
+    flag.unlink()
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", daemon.ports["https"]))

@@ -104,9 +104,13 @@ def test_descriptors_do_not_pile_up_over_reloads(daemon: Make) -> None:
     eventually(lambda: all(now <= then for now, then in zip(counts(), before, strict=True)))
 
 
-@pytest.mark.parametrize("sign", [signal.SIGALRM, signal.SIGABRT], ids=["the kernel's alarm", "the master's word"])
+@pytest.mark.parametrize(
+    "sign",
+    [signal.SIGALRM, signal.SIGPROF, signal.SIGABRT],
+    ids=["an orphan's alarm", "too much CPU time", "the master's word"],
+)
 def test_a_loop_that_stands_still_ends_and_shows_where(daemon: Make, sign: signal.Signals) -> None:
-    """The kernel's timer is set: what it does to a stuck orphan needs no proof, that it is armed does."""
+    """The signals stand for those who send them."""
     running = daemon(workers=1).start()
     (worker,) = running.workers()
     caught = int(
