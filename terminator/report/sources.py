@@ -1,7 +1,8 @@
 """Where the lines of a report come from: files, plain or packed, standard input, exports of the journal.
 
 Files are read in pieces, never whole. A line is an event as terminator wrote it, or what others put around it: one
-object per line of `journalctl -o json` (and of container logs), or any prefix before the event (`journalctl -o short`).
+object per line of `journalctl -o json` (and of container logs), any prefix before the event (`journalctl -o short`), or
+one field per line, of which MESSAGE holds the event (`journalctl -o export`, `-o verbose`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib
 import io
 import lzma
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,8 @@ _PIECE_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1 << 20
 """Lines of terminator have 64 KiB at most; an export of the journal may double that."""
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz"}
+_FIELD = re.compile(rb" *_{0,2}[A-Z][A-Z0-9_]*=")
+"""A line of an entry's other fields."""
 _WRAPPED = ("MESSAGE", "log", "message", "line")
 
 Event = dict[str, Any]
@@ -62,7 +66,7 @@ class Reader:
             except (ValueError, KeyError, TypeError, IndexError):
                 unwrapped = _unwrapped(line)
                 if unwrapped is None:
-                    self.unreadable += 1
+                    self.unreadable += _FIELD.match(line) is None
                     continue
                 event = unwrapped
             yield event

@@ -91,6 +91,21 @@ def test_what_others_put_around_a_line(wrap: Callable[[bytes], bytes], tmp_path:
     assert reader.unreadable == 0
 
 
+@pytest.mark.parametrize("indent", ["", "    "], ids=["-o export", "-o verbose"])
+def test_entries_of_the_journal_with_a_field_on_each_line(indent: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    head = "Sat 2026-11-21 09:00:00.000000 UTC [s=1]\n" if indent else ""
+    path.write_text(
+        "".join(
+            f"{head}{indent}__CURSOR=s=1\n{indent}_PID=7\n{indent}MESSAGE={line}\n{indent}PRIORITY=6\n\n"
+            for line in PLAIN.decode().splitlines()
+        )
+    )
+    events, reader = read(path)
+    assert events == EVENTS
+    assert reader.unreadable == (500 if indent else 0), "the head of an entry is no field"
+
+
 def test_lines_that_hold_no_event_are_counted(tmp_path: Path) -> None:
     noise = [b"hello", b"{}", b"[]", b"7", b'"event"', b"null", b'{"MESSAGE": "x"}', b'{"MESSAGE": "[1]"}', b"\xff\xfe"]
     noise += [b'{"MESSAGE": 5}', b'x {"time":', b'{"MESSAGE": [300, "x"]}', PLAIN[:50]]
