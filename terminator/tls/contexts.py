@@ -39,6 +39,9 @@ ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
 -----END DH PARAMETERS-----
 """
 
+_NO_COMPRESSED_CERTIFICATES = 1 << 33
+"""SSL_OP_NO_RX_CERTIFICATE_COMPRESSION of OpenSSL 3.2, without meaning before: strangers shall feed no decompressor."""
+
 _VERSION = {
     "1.0": ssl.TLSVersion.TLSv1,
     "1.1": ssl.TLSVersion.TLSv1_1,
@@ -162,13 +165,15 @@ def _set_protocol(context: ssl.SSLContext, resolved: policy.ResolvedPolicy) -> N
     context.maximum_version = _VERSION[resolved.max_version]
     context.set_ciphers(resolved.cipher_string)
     on = ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_SINGLE_DH_USE | ssl.OP_SINGLE_ECDH_USE
+    on |= _NO_COMPRESSED_CERTIFICATES
     # An end of the connection without close_notify must be seen as what it may be: a truncation.
     off = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if resolved.server_order:
         on |= ssl.OP_CIPHER_SERVER_PREFERENCE
     else:
         off |= ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.options = (context.options | on) & ~off
+    # As plain numbers: the complement of an `ssl.Options` knows only the bits that Python has a name for.
+    context.options = ssl.Options(int(context.options | on) & ~int(off))
 
 
 def _set_client_authentication(context: ssl.SSLContext, material: HostMaterial, capabilities: Capabilities) -> None:

@@ -299,6 +299,7 @@ REASONS: Final[dict[str, tuple[str, str | None]]] = {
     "APP_DATA_IN_HANDSHAKE": ("protocol_error", "unexpected_message"),
     "NOT_ON_RECORD_BOUNDARY": ("protocol_error", "unexpected_message"),
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": ("protocol_error", "bad_record_mac"),
+    "RECORD_LAYER_FAILURE": ("protocol_error", None),  # OpenSSL 3.2: there was a reason, and an alert; both are lost
     "BAD_DECRYPT": ("protocol_error", "bad_record_mac"),
     "BAD_SIGNATURE": ("protocol_error", "decrypt_error"),
     "WRONG_SIGNATURE_TYPE": ("protocol_error", "illegal_parameter"),

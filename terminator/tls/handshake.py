@@ -247,8 +247,8 @@ class _Attempt:
 
     async def say_goodbye(self, error: HandshakeError) -> None:
         """Sends our answer if there is one, and sees to it that it, or OpenSSL's alert, arrives."""
-        if not self.answer and error.alert_sent is None:
-            return
+        if not self.answer and error.alert_sent is None and error.error_type != "protocol_error":
+            return  # OpenSSL does not always tell which alert it has sent for a breach
         stream = Stream(self.sock, ClientGone)
         if self.answer:
             try:

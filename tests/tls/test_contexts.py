@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from workshop import Authority, Conversation, Workshop, converse
 
 from terminator.errors import CertificateError, ConfigError
@@ -104,6 +106,33 @@ def test_options_are_set_on_purpose(workshop: Workshop) -> None:
     assert context.num_tickets == 1
     assert context.verify_flags == ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
     assert context.verify_mode == ssl.CERT_NONE
+
+
+def test_client_certificates_are_verified_alike_on_every_python(
+    workshop: Workshop, client_authority: Authority
+) -> None:
+    """Python 3.13 adds VERIFY_X509_STRICT to its defaults, which refuses authorities without key identifiers."""
+    alice = client_authority.issue(usage="client", subject=[(NameOID.COMMON_NAME, "alice")])
+    with pytest.raises(x509.ExtensionNotFound):
+        alice.certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    for mode in ("request", "require"):
+        host = workshop.host(ca=client_authority.pem, crl=client_authority.revocation_list(), auth={"mode": mode})
+        context = workshop.context(host)
+        wanted = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_CRL_CHECK_LEAF
+        assert context.verify_flags == wanted
+        assert converse(context, workshop.client(certificate=alice)).server.getpeercert()
+
+
+@both_versions
+def test_no_certificate_comes_compressed(workshop: Workshop, client_authority: Authority, version: str) -> None:
+    """RFC 8879, which OpenSSL 3.2 does by itself where it was built with a compressor."""
+    alice = client_authority.issue(usage="client", subject=[(NameOID.COMMON_NAME, "alice")])
+    context, seen = workshop.context(workshop.host(ca=client_authority.pem)), set()
+    openssl.report_messages(context, lambda _, way, version, content, message, data: seen.add((way, content, message)))
+    converse(context, workshop.client(version, alice))
+    certificate, compressed = 11, 25
+    assert ("read", 22, certificate) in seen
+    assert not {("read", 22, compressed), ("write", 22, compressed)} & seen
 
 
 def test_alpn(workshop: Workshop) -> None:

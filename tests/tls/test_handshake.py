@@ -106,6 +106,9 @@ async def meet(client: Client, choose: Choose, **options: Any) -> tuple[Outcome,
 
 
 CAPABILITIES = prove()
+USUAL_GROUP = "X25519MLKEM768" if "X25519MLKEM768" in CAPABILITIES.groups else "x25519"
+RECORDS_SPEAK = ssl.OPENSSL_VERSION_INFO < (3, 2)
+"""Since OpenSSL 3.2 whatever is wrong with a record is RECORD_LAYER_FAILURE, and the reason behind it is lost."""
 
 
 def choosing(context: ssl.SSLContext, **values: Any) -> Choose:
@@ -185,7 +188,7 @@ async def test_everything_that_was_agreed_is_told(version: ssl.TLSVersion, text:
     assert (facts.certificate_key, facts.certificate_serial) == ("ecdsa", "1234")
     assert facts.cipher is not None
     assert CAPABILITIES.group_name
-    assert facts.group == "x25519"
+    assert facts.group == (USUAL_GROUP if text == "1.3" else "x25519")
     assert result.choice.tag == "mine"
     assert set(facts.spans) == {"first_byte", "hello", "select", "flight", "client"}
     event = handshake_event(facts, conn_id="c", listener="https", client_address="192.0.2.1", client_port=5)
@@ -630,12 +633,16 @@ BROKEN: dict[str, Case] = {
         after_our_flight(b"\x17\x03\x03\x00\x20" + bytes(32)),
         "protocol_error",
         "handshake",
-        sent="bad_record_mac",
+        sent="bad_record_mac" if RECORDS_SPEAK else None,
         seen=ENCRYPTED,
-        openssl="DECRYPTION_FAILED_OR_BAD_RECORD_MAC",
+        openssl="DECRYPTION_FAILED_OR_BAD_RECORD_MAC" if RECORDS_SPEAK else "RECORD_LAYER_FAILURE",
     ),
     "client sends its hello twice": Case(
-        after_our_flight(HELLO), "protocol_error", "handshake", sent="unexpected_message", seen=ENCRYPTED
+        after_our_flight(HELLO),
+        "protocol_error",
+        "handshake",
+        sent="unexpected_message" if RECORDS_SPEAK else None,
+        seen=ENCRYPTED,
     ),
 }
 
@@ -832,8 +839,9 @@ async def test_byte_by_byte_costs_few_looks() -> None:
     results[0].sock.close()
 
 
-@pytest.mark.parametrize("size", [1, 7, 100])
+@pytest.mark.parametrize("size", [2, 7, 100])
 async def test_a_hello_in_several_records(size: int) -> None:
+    """Post-quantum hellos take more than 1024 records of one byte, which are refused."""
     message = HELLO[5:]
     pieces = [message[start : start + size] for start in range(0, len(message), size)]
     data = b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces)

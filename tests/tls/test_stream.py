@@ -27,6 +27,7 @@ async def connection(request: pytest.FixtureRequest) -> AsyncIterator[Connection
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("a.test").configure_cert(server)
+    server.num_tickets = 0  # unread by the peer, they would make a reset of its close
     server.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     client = ssl.create_default_context()
     client.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
