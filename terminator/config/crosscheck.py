@@ -23,6 +23,7 @@ def crosscheck(config: Config, findings: Findings) -> None:
     _check_tls(config.tls, ("tls",), findings)
     names = _check_hosts(config, findings)
     _check_unknown_sni(config, names, findings)
+    _check_addresses(config, findings)
     check_routes(config, findings)
     check_request_fields(config, findings)
     for name, backend in config.backends.items():
@@ -144,6 +145,30 @@ def _check_unknown_sni(config: Config, names: dict[str, int], findings: Findings
         findings.error(path, f"expected `reject` or the name of a host, found {findings.shown(path)}{hint}")
     elif _canonical(called[names[name]]) != name:
         findings.error(path, f"a host is meant by the first of its names: write `{called[names[name]]}`")
+
+
+def _check_addresses(config: Config, findings: Findings) -> None:
+    """A client that connects to an address sends no server name (RFC 6066 §3)."""
+    if not any(listener.tls for listener in config.listeners):
+        return
+    for number, host in enumerate(config.hosts):
+        if host.names[0] == config.tls.unknown_sni:
+            continue
+        for position, name in enumerate(host.names):
+            if _is_address(name):
+                findings.warn(
+                    ("hosts", number, "names", position),
+                    "clients send no server name for an address: over TLS this host is reached by it only when it is "
+                    "the one that `tls.unknown_sni` names",
+                )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _canonical(name: str) -> str:

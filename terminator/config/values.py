@@ -12,6 +12,8 @@ from dataclasses import dataclass
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 _BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
+MAX_SECONDS = 100 * _SECONDS["y"]
+"""Nobody means more; 100y stands for ever."""
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"  # bounded, so that no value becomes infinite
 DURATION = re.compile(rf"(?:{_NUMBER}(?:ms|s|m|h|d|w|y))+")
 SIZE = re.compile(rf"({_NUMBER})(B|[kKMG]B|[KMG]iB)")
@@ -28,7 +30,10 @@ def parse_duration(value: object) -> float:
         raise ValueError("a duration needs its unit; write for example 500ms, 10s, 1m30s or 12h")
     if not isinstance(value, str) or not DURATION.fullmatch(value):
         raise ValueError("not a duration; write for example 500ms, 10s, 1m30s or 12h")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(value))
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(value))
+    if seconds > MAX_SECONDS:
+        raise ValueError("longer than 100 years")
+    return seconds
 
 
 def parse_size(value: object) -> int:

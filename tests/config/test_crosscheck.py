@@ -154,3 +154,18 @@ def test_warnings(findings: Texts, minimal: str, before: str, after: str, told: 
     assert before in minimal
     text = after.join(minimal.rsplit(before, 1))
     assert findings(text) == told
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "places"),
+    [
+        ("www.example, 192.0.2.7", "", ["names[1]"]),
+        ('"[2001:db8::1]", 192.0.2.7', "", ["names[0]", "names[1]"]),
+        ("www.example, 192.0.2.7", "tls: {unknown_sni: www.example}\n", []),
+        ("192.0.2.7.example", "", []),
+    ],
+)
+def test_an_address_is_no_server_name(findings: Texts, minimal: str, names: str, more: str, places: list[str]) -> None:
+    assert "www.example" in minimal
+    found = findings(minimal.replace("www.example", names) + more)
+    assert [text.partition(": clients send no server name")[0].rpartition(".")[2] for text in found] == places

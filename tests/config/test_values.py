@@ -30,6 +30,12 @@ def test_durations(text: object, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
+def test_a_duration_ends_some_day() -> None:
+    assert parse_duration("100y") == 3_153_600_000
+    with pytest.raises(ValueError, match="longer than 100 years"):
+        parse_duration("100y1s")
+
+
 @pytest.mark.parametrize(
     "text", ["", "s", "10", "10 s", "-5s", "10S", "1e3s", "٣s", "1s\n", "10s5", "9" * 16 + "s", 10, 1.5, True, None, []]
 )
