@@ -1,4 +1,4 @@
-# bash completion for terminator, written by packaging/generate.py; zsh takes it after `bashcompinit`.
+# bash completion for terminator-proxy, written by packaging/generate.py.
 _terminator() {
 	local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=''
 	case "${COMP_WORDS[1]} $before" in
@@ -40,4 +40,4 @@ _terminator() {
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
-complete -o filenames -F _terminator terminator terminator-proxy /opt/terminator/bin/terminator
+complete -o filenames -F _terminator terminator-proxy /opt/terminator/bin/terminator

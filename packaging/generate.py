@@ -1,4 +1,4 @@
-"""Writes man/terminator.8, man/terminator.yaml.5 and packaging/completion.bash from the parser and the model.
+"""Writes man/terminator.8, man/terminator.yaml.5 and packaging/completion.* from the parser and the model.
 
 Run it after a change of either: `python packaging/generate.py`. A test compares the files with what it would write.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "packaging")]
+
+import completions  # noqa: E402
 
 from terminator.cli import COMMANDS  # noqa: E402
 from terminator.config.reference import json_schema  # noqa: E402
@@ -38,6 +41,32 @@ def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
         for action in parser._actions
         if not isinstance(action, argparse._HelpAction) and action.help is not argparse.SUPPRESS
     ]
+
+
+def offers() -> list[completions.Command]:
+    """What can be completed, for `completions`."""
+    return [
+        completions.Command(
+            name,
+            first_sentence(description),
+            [
+                completions.Option(
+                    tuple(action.option_strings),
+                    " ".join(help_text(action, parser).split()),
+                    None if action.nargs == 0 else (action.metavar or action.dest.upper()),
+                    tuple(map(str, action.choices or ())),
+                )
+                for action in actions(parser)
+                if action.option_strings
+            ],
+            [str(word) for action in actions(parser) if not action.option_strings for word in action.choices or ()],
+        )
+        for name, description, parser in commands()
+    ]
+
+
+def first_sentence(text: str) -> str:
+    return re.split(r"[.:;] |\.$", " ".join(text.split()))[0]
 
 
 # ------------------------------------------------------------------------------------------------------- man pages
@@ -174,60 +203,12 @@ def roff(text: str) -> str:
     return "\\&" + line if line.startswith((".", "'")) else line
 
 
-# ------------------------------------------------------------------------------------------------------- completion
-
-
-def completion() -> str:
-    cases = []
-    for name, _, parser in commands():
-        options = sorted(option for action in actions(parser) for option in action.option_strings)
-        positional = [
-            str(choice) for action in actions(parser) if not action.option_strings for choice in action.choices or ()
-        ]
-        cases.append(f"\t\t{name}) words='{' '.join([*options, *positional, '--help'])}' ;;")
-    values = {
-        f"{name} {option}": " ".join(map(str, action.choices))
-        for name, _, parser in commands()
-        for action in actions(parser)
-        if action.choices
-        for option in action.option_strings
-    }
-    choices = [f"\t\t'{key}') words='{words}' ;;" for key, words in sorted(values.items())]
-    names = " ".join(name for name, _, _ in commands())
-    return "\n".join(
-        [
-            "# bash completion for terminator, written by packaging/generate.py; zsh takes it after `bashcompinit`.",
-            "_terminator() {",
-            "\tlocal current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=''",
-            '\tcase "${COMP_WORDS[1]} $before" in',
-            *choices,
-            "\tesac",
-            '\tif [ -n "$words" ]; then',
-            '\t\tmapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")',
-            "\t\treturn",
-            "\tfi",
-            "\tcase ${COMP_WORDS[1]} in",
-            *cases,
-            f"\t\t*) words='{names} --help --version' ;;",
-            "\tesac",
-            '\tif [ "$COMP_CWORD" -eq 1 ]; then',
-            f"\t\twords='{names} --help --version'",
-            '\telif [ -z "$current" ] || [ "${current#-}" = "$current" ]; then',
-            '\t\tmapfile -t COMPREPLY < <(compgen -W "$words" -- "$current"; compgen -f -- "$current")',
-            "\t\treturn",
-            "\tfi",
-            '\tmapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")',
-            "}",
-            "complete -o filenames -F _terminator terminator terminator-proxy /opt/terminator/bin/terminator",
-            "",
-        ]
-    )
-
-
 OUTPUTS = {
     ROOT / "man/terminator.8": man_command,
     ROOT / "man/terminator.yaml.5": man_configuration,
-    ROOT / "packaging/completion.bash": completion,
+    ROOT / "packaging/completion.bash": lambda: completions.bash(offers()),
+    ROOT / "packaging/completion.zsh": lambda: completions.zsh(offers()),
+    ROOT / "packaging/completion.fish": lambda: completions.fish(offers()),
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The units as systemd judges them without starting anything, and the written pages as the parser and the model say."""
+"""The units as systemd judges them without starting anything, and the man pages as the parser and the model say."""
 
 from __future__ import annotations
 
@@ -62,19 +62,3 @@ def test_a_man_page_renders_without_a_warning(page: str) -> None:
     command = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(ROOT / "man" / page)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        pytest.param(["terminator", "rel"], {"reload"}, id="command"),
-        pytest.param(["terminator", "reload", "--dr"], {"--dry-run"}, id="option"),
-        pytest.param(["terminator", "status", "--format", ""], {"text", "json"}, id="value of an option"),
-    ],
-)
-def test_bash_completes(words: list[str], offered: set[str]) -> None:
-    script = f"""source {ROOT}/packaging/completion.bash
-        COMP_WORDS=({" ".join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}; _terminator
-        printf '%s\\n' "${{COMPREPLY[@]}}" """
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert set(done.stdout.split()) == offered
