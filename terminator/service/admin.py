@@ -10,7 +10,9 @@ import json
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -178,8 +180,12 @@ class _Admin:
             if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 with trio.move_on_after(1):
                     await self._try_send(stream, connection, _error(error.error_status_hint, "not valid HTTP"))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # the client is gone
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            return  # the client is gone, or does not read what it asked for
+        except Exception:
+            # A defect, which shall cost this connection and not the process with all others and the last hour.
+            with suppress(OSError):
+                traceback.print_exc()
         finally:
             self._room.release_on_behalf_of(token)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
@@ -218,7 +224,10 @@ class _Admin:
     async def _answer(self, request: h11.Request, body_bytes: int, full: bool) -> Reply:
         if body_bytes > MAX_BODY_BYTES:
             return _error(413, "no request here needs a body")
-        target = urlsplit(request.target.decode("ascii", "replace"))
+        try:
+            target = urlsplit(request.target.decode("ascii", "replace"))
+        except ValueError:
+            return _error(400, "not a valid target")
         accept = b", ".join(value for name, value in request.headers if name == b"accept").decode("latin-1")
         method = "GET" if request.method == b"HEAD" else request.method.decode("ascii", "replace")
         queries: dict[str, Callable[[], Awaitable[Reply]]] = {
@@ -293,7 +302,7 @@ class _Admin:
     async def _try_send(self, stream: trio.SocketStream, connection: h11.Connection, reply: Reply) -> None:
         try:
             await self._send(stream, connection, reply, head_only=False)
-        except (trio.BrokenResourceError, h11.LocalProtocolError):
+        except (trio.BrokenResourceError, trio.TooSlowError, h11.LocalProtocolError):
             return  # it cannot be answered any more
 
     async def _send(

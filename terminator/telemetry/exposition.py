@@ -21,7 +21,10 @@ from terminator.telemetry.series import FAMILIES, Family
 
 def render(board: Board, accept: str = "") -> tuple[bytes, str]:
     """The body and the Content-Type of an answer to `GET /metrics` with this Accept header."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (ValueError, TypeError):  # it asks for a version that is no number
+        encode, content_type = choose_encoder("")
     registry = CollectorRegistry(auto_describe=False)
     registry.register(BoardCollector(board))
     return encode(registry), content_type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -13,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 import yaml
 from harness.daemon import Daemon, eventually
+
+from terminator.service import admin
+from terminator.telemetry.board import Board
 
 Make = Callable[..., Daemon]
 
@@ -171,6 +177,61 @@ def test_what_is_not_http_harms_nobody(running: Daemon, data: bytes) -> None:
         except (BrokenPipeError, ConnectionResetError):
             pass
     assert asked(running, "/readyz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "accept", "status"),
+    [
+        ("//[", "*/*", 400),
+        ("x://[::1", "*/*", 400),
+        ("/metrics", "application/openmetrics-text; version=abc", 200),
+        ("/?a=%ff&&&=", "*/*", 200),
+    ],
+)
+def test_an_odd_question_costs_nobody_else_the_answer(running: Daemon, target: str, accept: str, status: int) -> None:
+    before = asked(running, "/status")[1]
+    kept = connection(running)
+    assert fetch(kept, "/healthz")[0] == 200
+    client = connection(running)
+    assert fetch(client, target, headers={"Accept": accept})[0] == status
+    client.close()
+    assert fetch(kept, "/healthz")[0] == 200, "the process and its connections live on"
+    kept.close()
+    assert asked(running, "/status")[1]["pid"] == before["pid"]
+
+
+async def test_a_client_that_does_not_read_costs_its_connection_alone(autojump_clock: trio.testing.MockClock) -> None:
+    process = admin._Admin(admin.Job((), (), Board(2)))
+    ours, theirs = trio.socket.socketpair()
+    with theirs:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                stream = trio.SocketStream(theirs)
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 100_000)
+
+            nursery.start_soon(ask)
+            token = object()
+            await process._room.acquire_on_behalf_of(token)
+            begun = trio.current_time()
+            await process._converse(ours, False, token)
+            assert trio.current_time() - begun >= admin.IDLE_SECONDS
+    assert process._room.borrowed_tokens == 0
+
+
+async def test_a_defect_costs_its_connection_alone_and_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    process = admin._Admin(admin.Job((), (), Board(2)))
+    process._healthz = None  # type: ignore[assignment,method-assign]
+    ours, theirs = trio.socket.socketpair()
+    token = object()
+    await process._room.acquire_on_behalf_of(token)
+    with theirs:
+        await theirs.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await process._converse(ours, False, token)
+        assert await theirs.recv(100) == b""
+    assert process._room.borrowed_tokens == 0
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_a_body_too_large_is_refused(running: Daemon) -> None:

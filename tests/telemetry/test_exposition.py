@@ -66,3 +66,26 @@ def test_every_family_is_described(accept: str) -> None:
     body = render(Board(1), accept)[0].decode()
     for family in FAMILIES.values():
         assert family.help in body, family.name
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc",
+        "application/openmetrics-text; version=",
+        "application/openmetrics-text; version=1..",
+        "text/plain; version=x; escaping=y",
+        "text/plain; version=1.0.0; escaping=y",
+        "application/openmetrics-text; version=1.0.0; escaping=y",
+        "application/openmetrics-text; version=99.1",
+        "application/openmetrics-text; version=²",
+        "text/plain; version=99.1; escaping=allow-utf-8",
+        ";;;=,,",
+        "\xff\x00",
+        "text/html",
+    ],
+)
+def test_an_odd_accept_header_gets_an_answer_all_the_same(accept: str) -> None:
+    body, content_type = render(filled(), accept)
+    assert "version=" in content_type
+    assert b"terminator_http_requests_total" in body
