@@ -45,6 +45,16 @@ class Bound:
         """Where it really listens, for people."""
         return describe(self.every_socket()[0])
 
+    def listen(self) -> None:
+        """From now on the kernel queues connections, as many as `backlog` says; once more to change that. Raises
+        StartError. The queue of an inherited socket is the service manager's matter."""
+        if not isinstance(self.config.bind, SystemdSocket):
+            for sock in self.every_socket():
+                try:
+                    sock.listen(self.config.backlog)
+                except OSError as error:
+                    raise _refused(self.config.bind, error) from error
+
     def with_config(self, config: Listener) -> Bound:
         """The same sockets under other settings."""
         return replace(self, config=config)
@@ -75,6 +85,8 @@ def remove_socket_file(path: str, inode: int) -> None:
 def bind(listener: Listener, workers: int, inherited: Inherited, *, beside_our_own: bool = False) -> Bound:
     """Binds (or adopts) all sockets of a listener. Raises StartError, which names the address and the remedy.
 
+    TCP sockets do not listen yet (`Bound.listen`): what is bound for a reload that comes to nothing, or for a dry run,
+    must not take connections away from sockets that serve an overlapping address.
     `beside_our_own`: sockets of ours may still hold the port; a stranger's is then not looked for.
     """
     where = listener.bind
@@ -83,7 +95,7 @@ def bind(listener: Listener, workers: int, inherited: Inherited, *, beside_our_o
     if isinstance(where, UnixAddress):
         sock = bind_unix(where.path, LISTENER_MODE, listener.backlog)
         return Bound(listener, shared=(sock,), unlink=(where.path, inode(where.path)))
-    return Bound(listener, per_worker=_bind_tcp(where, workers, listener.backlog, inherited, not beside_our_own))
+    return Bound(listener, per_worker=_bind_tcp(where, workers, inherited, not beside_our_own))
 
 
 def bind_unix(path: str, mode: int, backlog: int, owner: tuple[int, int] = (-1, -1)) -> socket.socket:
@@ -106,8 +118,16 @@ def bind_unix(path: str, mode: int, backlog: int, owner: tuple[int, int] = (-1, 
 
 
 def bind_one(address: TcpAddress, backlog: int) -> tuple[socket.socket, ...]:
-    """The sockets of an address that one process serves: several when a host name has several addresses."""
-    return _bind_tcp(address, 1, backlog)[0]
+    """The listening sockets of an address that one process serves: several when a host name has several addresses."""
+    (sockets,) = _bind_tcp(address, 1)
+    try:
+        for sock in sockets:
+            sock.listen(backlog)
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        raise _refused(address, error) from error
+    return sockets
 
 
 class Inherited:
@@ -182,7 +202,7 @@ def describe(sock: socket.socket) -> str:
 
 
 def _bind_tcp(
-    address: TcpAddress, workers: int, backlog: int, inherited: Inherited | None = None, probe: bool = True
+    address: TcpAddress, workers: int, inherited: Inherited | None = None, probe: bool = True
 ) -> tuple[tuple[socket.socket, ...], ...]:
     places = _resolve(address)
     kept = [sock for _, place in places for sock in inherited.take_kept(place)] if inherited is not None else []
@@ -200,8 +220,6 @@ def _bind_tcp(
                 sock = found[number] if number < len(found) else _tcp_socket(family, place, reuse_port=True)
                 opened.append(sock)
                 sockets[number % workers].append(sock)
-        for sock in opened:
-            sock.listen(backlog)
     except OSError as error:
         for sock in opened:
             sock.close()

@@ -76,6 +76,7 @@ class Master:
         try:
             for each in config.listeners:
                 bound.append(listeners.bind(each, workers, self.inherited))
+                bound[-1].listen()
             self.standing = Standing(1, candidate, tuple(bound), datetime.now(UTC))
             self._admin_sockets = admin_link.bind(config.admin, self.inherited, self.admin_gid)
         except BaseException:

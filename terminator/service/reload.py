@@ -242,6 +242,11 @@ class Reloads:
         if rollout.phase is _Phase.COMMITTING:
             self._finish_rollout()
             return
+        try:
+            rollout.rebound.listen()
+        except StartError as error:
+            self._abort(str(error))
+            return
         rollout.phase = _Phase.COMMITTING
         rollout.deadline = time.monotonic() + COMMIT_SECONDS
         rollout.awaited = set(self._realm.workforce.live)

@@ -42,6 +42,11 @@ class Rebound:
     admin_before: AdminSockets
     admin: AdminSockets
 
+    def listen(self) -> None:
+        """Opens the queues of new sockets, and gives those that stay the length they are to have now; StartError."""
+        for each in self.bound:
+            each.listen()
+
     def abandon(self) -> None:
         """Closes what was opened in vain."""
         for each in self.opened:

@@ -91,6 +91,7 @@ def test_sockets_and_secret_come_back(
     port = bound.per_worker[0][0].getsockname()[1]
     second = listeners.bind(listener(port), 1, inherited, beside_our_own=True)
     both = Bound(listener(port), per_worker=(bound.per_worker[0], second.per_worker[0]))
+    both.listen()
     kept.store([both])
     lines, sockets = stored(manager)
     assert (lines, len(sockets)) == (["FDSTORE=1", "FDNAME=kept-web"], 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def bind() -> Iterator[Any]:
     def make(address: Any, workers: int = 1, inherited: Inherited = NONE, **options: Any) -> listeners.Bound:
         config = Listener.model_construct(name="https", bind=address, backlog=16, tls=True)
         made.append(listeners.bind(config, workers, inherited, **options))
+        made[-1].listen()
         return made[-1]
 
     yield make
@@ -62,6 +64,33 @@ def test_every_worker_has_a_socket_of_its_own_that_listens(bind: Any, port: int)
         assert not os.get_inheritable(sock.fileno())
     connect(("127.0.0.1", port))
     assert bound.address() == f"127.0.0.1:{port}"
+
+
+def test_what_is_bound_takes_no_connection_until_it_listens(bind: Any, port: int) -> None:
+    """Not even those that sockets of the same port, but of a less specific address, serve."""
+    serving = bind(TcpAddress("0.0.0.0", port))
+    config = Listener.model_construct(name="new", bind=TcpAddress("127.0.0.1", port), backlog=7)
+    fresh = listeners.bind(config, 1, NONE, beside_our_own=True)
+    connect(("127.0.0.1", port))
+    accepted, _ = serving.sockets_of(0)[0].accept()
+    accepted.close()
+    fresh.listen()
+    connect(("127.0.0.1", port))
+    accepted, _ = fresh.sockets_of(0)[0].accept()
+    accepted.close()
+    fresh.close()
+
+
+def test_to_listen_again_changes_the_length_of_the_queue(bind: Any, port: int) -> None:
+    bound = bind(TcpAddress("127.0.0.1", port))
+
+    def length() -> str:
+        lines = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
+        return lines.split()[2]
+
+    assert length() == "16"
+    bound.with_config(Listener.model_construct(name="https", bind=bound.config.bind, backlog=5)).listen()
+    assert length() == "5"
 
 
 def test_connections_of_a_dead_worker_s_socket_wait_in_its_queue(bind: Any, port: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +68,8 @@ class Realm:
         self.contexts = ContextStore(Capabilities())
         self.contexts.commit(self.contexts.prepare(first.materials))
         bound = tuple(listeners.bind(each, 2, self.inherited) for each in first.config.listeners)
+        for each in bound:
+            each.listen()
         self.standing = Standing(1, first, bound, datetime.now(UTC))
         self.history: list[str] = []
         self.reloads = Reloads(self)
@@ -244,6 +247,22 @@ def test_only_what_changed_travels(realm: Realm, change: Any) -> None:
     assert (prepare.hosts, dict(prepare.changed)) == (("a.test",), {})
     assert prepare.config is not None
     assert prepare.config.timeouts.drain == 7
+
+
+def test_the_length_of_a_queue_changes_when_all_have_prepared(realm: Realm, change: Any) -> None:
+    (bound,) = realm.standing.bound
+    change(listeners=[{"name": "https", "bind": str(bound.config.bind), "backlog": 9}])
+    ask(realm)
+    port = bound.every_socket()[0].getsockname()[1]
+
+    def lengths() -> set[str]:
+        done = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True, check=True)
+        return {line.split()[2] for line in done.stdout.splitlines()}
+
+    assert lengths() == {"4096"}
+    for number in (0, 1):
+        say(realm, number, "prepared", error=None)
+    assert lengths() == {"9"}
 
 
 def test_what_is_found_unchanged_is_known_as_it_is_now(realm: Realm, pair: Any) -> None:
