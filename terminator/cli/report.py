@@ -166,7 +166,7 @@ def _read_with(progress: _Progress, logs: list[str], sides: list[_Side]) -> None
 def _sides(args: argparse.Namespace, whole: Window, now: datetime) -> tuple[_Side, _Side]:
     sides = []
     for text in args.compare:
-        if text == STDIN or os.path.exists(text) or ".." not in text:
+        if text == STDIN or ".." not in text or "/" in text or os.path.exists(text):
             sides.append(_Side(text, [text], whole, Tally()))
         elif args.window:
             raise ConfigError(["--window bounds files; with windows to --compare it has no meaning"])

@@ -30,7 +30,8 @@ def _head(value: Json) -> Iterator[str]:
     yield f"{', '.join(source['files'])}: {source['lines']:,} lines, {value['events']:,} events, {span}"
     yield f"quantiles are at most {value['quantile_error'] * 100:.0f} % off"
     if source["unreadable"]:
-        yield f"note: {source['unreadable']:,} lines hold no event of terminator"
+        hint = "" if value["events"] else "; a report needs the log as JSON (`log: {format: json}`)"
+        yield f"note: {source['unreadable']:,} lines hold no event of terminator{hint}"
     if value["malformed"]:
         yield f"note: {value['malformed']:,} events lack what their kind has"
     if value["lost_lines"]:

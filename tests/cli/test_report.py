@@ -256,3 +256,19 @@ def test_what_strangers_sent_moves_no_cursor_in_either_form(run: Run, log: Calla
         assert not set("\x1b\x9b\x7f") & set(out), form
         assert "31m" in out
     assert "\u202e" not in run(path)[1]
+
+
+def test_a_log_that_is_no_json_is_told_what_to_do(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "text.log"
+    path.write_text("2026-11-21 09:30:12.482 info    0  tls.handshake 203.0.113.7:51515 shop.example TLS 1.3\n" * 3)
+    code, out, _ = run(path)
+    assert code == 0
+    assert "3 lines hold no event of terminator; a report needs the log as JSON" in out
+    path.write_text("x\n" + json.dumps(handshake(0)) + "\n")
+    assert "1 lines hold no event of terminator\n" in run(path)[1]
+
+
+def test_a_file_that_is_missing_is_not_taken_for_a_window(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("--compare", f"{tmp_path}/../missing/a.log", f"{tmp_path}/../missing/b.log")
+    assert code == 1
+    assert "a.log: No such file" in err
