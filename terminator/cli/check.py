@@ -72,6 +72,7 @@ def check(path: str, now: datetime) -> Result:
     except ConfigError:
         return result
     result.warnings += _certificate_warnings(loaded, result.materials, now)
+    result.warnings += _suite_warnings(loaded, result.materials)
     result.warnings += _machine_warnings(loaded)
     return result
 
@@ -143,6 +144,22 @@ def _certificate_warnings(loaded: Loaded, materials: dict[str, HostMaterial], no
         for text in judgement.host_warnings(material, now):
             if text not in told:
                 yield loaded.problem(_place_of_host_warning(host, number, text, material), text)
+
+
+def _suite_warnings(loaded: Loaded, materials: dict[str, HostMaterial]) -> Iterator[Problem]:
+    capabilities = openssl.prove()
+    for number, host in enumerate(loaded.config.hosts):
+        material = materials[host.names[0]]
+        try:
+            resolved = policy.resolve(material.policy, capabilities)
+        except ConfigError:
+            continue  # stands among the errors
+        text = policy.unusable_suites(resolved, [pair.info.key_type for pair in material.pairs])
+        if text is not None:
+            own = "ciphers" in host.tls.model_fields_set
+            yield loaded.problem(
+                ("hosts", number, "tls", "ciphers") if own else ("hosts", number, "certificates"), text
+            )
 
 
 def _place_of_host_warning(host: Host, number: int, text: str, material: HostMaterial) -> KeyPath:

@@ -14,6 +14,11 @@ from terminator.config.values import Address, SystemdSocket, TcpAddress, UnixAdd
 from terminator.routing.hostnames import normalise, parse_pattern
 
 _ALLOW = re.compile(r"(?:CN|O|OU)=.+|(?:DNS|URI|email|IP):.+", re.DOTALL | re.IGNORECASE)
+_TLS13_ALONE = "TLS 1.3 alone, whose suites are always on (profile or min_version)"
+_KEY_LOG = (
+    "DEBUGGING ONLY: the secrets of every connection are written there, and whoever reads the file reads the traffic "
+    "of all hosts, passwords included. Remove the key, restart, and delete the file"
+)
 _EVERY_ADDRESS = ("", "::", "0.0.0.0")
 
 
@@ -21,6 +26,10 @@ def crosscheck(config: Config, findings: Findings) -> None:
     """Adds every fault and warning to `findings`."""
     _check_listeners(config, findings)
     _check_tls(config.tls, ("tls",), findings)
+    if "ciphers" in config.tls.model_fields_set and _speaks_tls13_alone(config.tls):
+        findings.warn(("tls", "ciphers"), f"has no effect on hosts that speak {_TLS13_ALONE}")
+    if config.tls.key_log_file is not None:
+        findings.warn(("tls", "key_log_file"), _KEY_LOG)
     names = _check_hosts(config, findings)
     _check_unknown_sni(config, names, findings)
     _check_addresses(config, findings)
@@ -124,6 +133,8 @@ def _check_hosts(config: Config, findings: Findings) -> dict[str, int]:
             seen[name], owners[name] = path, number
         tls: KeyPath = ("hosts", number, "tls")
         _check_tls(host.tls, tls, findings)
+        if "ciphers" in host.tls.model_fields_set and _speaks_tls13_alone(config.policy(host)):
+            findings.error((*tls, "ciphers"), f"has no effect: this host speaks {_TLS13_ALONE}")
         if host.hsts == 0:
             findings.warn(("hosts", number, "hsts"), "0 makes clients forget Strict-Transport-Security")
     return owners
@@ -184,8 +195,14 @@ def _check_tls(policy: TlsPolicy, path: KeyPath, findings: Findings) -> None:
         _check_client_auth(policy.client_auth, (*path, "client_auth"), findings)
 
 
+def _speaks_tls13_alone(policy: TlsPolicy) -> bool:
+    return (policy.min_version or ("1.3" if policy.profile == "modern" else None)) == "1.3"
+
+
 def _check_client_auth(auth: ClientAuth, path: KeyPath, findings: Findings) -> None:
     if auth.mode == "none":
+        if auth.ca is not None and "mode" not in auth.model_fields_set:
+            findings.error(path, "names `ca` and no `mode`, so nobody would be asked for a certificate; add `mode`")
         for key in ("crl", "depth", "allow"):
             if key in auth.model_fields_set:
                 findings.error((*path, key), "has no effect without a `mode` of request or require")

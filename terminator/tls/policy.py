@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import functools
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from terminator.config.model import TlsPolicy
@@ -137,7 +138,7 @@ def resolve(policy: TlsPolicy, capabilities: Capabilities) -> ResolvedPolicy:
         max_version="1.3",
         ciphers=ciphers,
         groups=groups,
-        server_order=profile.server_order or policy.ciphers is not None,
+        server_order=profile.server_order or (policy.ciphers is not None and bool(ciphers)),
         security_level=0 if min_version in ("1.0", "1.1") else 2,
     )
 
@@ -147,7 +148,7 @@ def describe(policy: TlsPolicy, resolved: ResolvedPolicy) -> list[tuple[str, str
     order = "our order of preference" if resolved.server_order else "the client's order of preference"
     told = [
         ("profile", f"{resolved.profile} ({GUIDELINE})"),
-        ("versions", f"TLS {resolved.min_version} to {resolved.max_version}"),
+        ("versions", f"TLS {' to '.join(dict.fromkeys((resolved.min_version, resolved.max_version)))}"),
         ("TLS 1.3", " ".join(TLS13_SUITES)),
     ]
     if resolved.ciphers:
@@ -165,6 +166,15 @@ def describe(policy: TlsPolicy, resolved: ResolvedPolicy) -> list[tuple[str, str
         depth = f", through at most {auth.depth} intermediates"
         told.append(("clients", f"certificate {word}, by an authority in {auth.ca}{depth}{revoked}{allowed}"))
     return told
+
+
+def unusable_suites(resolved: ResolvedPolicy, key_types: Iterable[str]) -> str | None:
+    """Why no client without TLS 1.3 could be served: no suite fits a key of the host. None where there is no reason."""
+    # Ed25519 and Ed448 sign for the suites of ECDSA (RFC 8422 §5.10).
+    kinds = {"rsa" if kind == "rsa" else "ecdsa" for kind in key_types}
+    if not resolved.ciphers or any(_known_ciphers()[name].signed_by in kinds for name in resolved.ciphers):
+        return None
+    return f"no suite below TLS 1.3 fits a certificate of the host ({', '.join(sorted(set(key_types)))})"
 
 
 def _groups_in_words(policy: TlsPolicy, resolved: ResolvedPolicy) -> str:
@@ -234,6 +244,8 @@ class Cipher:
 
     forward_secret: bool
     authenticated: bool
+    signed_by: str
+    """Key type of the certificate that it needs: rsa, ecdsa."""
     strength_bits: int
     needs_tls12: bool
 
@@ -247,6 +259,7 @@ def _known_ciphers() -> dict[str, Cipher]:
         str(found["name"]): Cipher(
             forward_secret=found["kea"] in ("kx-ecdhe", "kx-dhe"),
             authenticated=found["auth"] in ("auth-rsa", "auth-ecdsa"),
+            signed_by=str(found["auth"]).removeprefix("auth-"),
             strength_bits=int(found["strength_bits"]),
             needs_tls12=found["protocol"] == "TLSv1.2",
         )

@@ -207,6 +207,15 @@ def warnings(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [f"{one['line']}:{one['column']} {one['key']}: {one['message']}" for one in told["warnings"]]
 
 
+def test_suites_that_no_certificate_fits_are_warned_of(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.change("    routes:", "    tls: {ciphers: [ECDHE-RSA-AES128-GCM-SHA256]}\n    routes:")
+    code, told = as_json(capsys)
+    assert code == 0
+    [warning] = told["warnings"]
+    assert warning["key"] == "hosts[0].tls.ciphers"
+    assert warning["message"] == "no suite below TLS 1.3 fits a certificate of the host (ecdsa)"
+
+
 def test_an_expired_certificate_serves_and_is_warned_of(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.issue("shop", "shop.example", days=-1)
     (told,) = warnings(capsys)

@@ -64,6 +64,7 @@ def test_listeners(faults: Texts, minimal: str, lines: list[str], told: list[str
         ("tls: {alpn: []}", ["11:7: tls.alpn: needs at least one entry; remove the key for the default"]),
         ("tls: {client_auth: {mode: require}}", ["11:7: tls.client_auth: `mode: require` needs `ca`"]),
         ("tls: {client_auth: {mode: none, ca: x}}", []),
+        ("tls: {client_auth: {ca: x}}", ["11:7: tls.client_auth: names `ca` and no `mode`, so nobody would be asked for a certificate; add `mode`"]),
         ("tls: {client_auth: {depth: 4}}", ["11:28: tls.client_auth.depth: has no effect without a `mode` of request or require"]),
         ("tls: {client_auth: {crl: x, allow: []}}", [
             "11:29: tls.client_auth.allow: has no effect without a `mode` of request or require",
@@ -115,6 +116,15 @@ def test_client_authentication_of_a_host_inherits_nothing(faults: Texts, minimal
     ]
 
 
+@pytest.mark.parametrize("own", ["profile: modern", 'min_version: "1.3"'])
+def test_suites_of_a_host_that_has_none_to_choose(faults: Texts, minimal: str, own: str) -> None:
+    text = minimal.replace("    routes:", f"    tls: {{{own}, ciphers: [A]}}\n    routes:")
+    [fault] = faults(text)
+    assert "hosts[0].tls.ciphers: has no effect: this host speaks TLS 1.3 alone" in fault
+    inherited = minimal.replace("    routes:", f"    tls: {{{own}}}\n    routes:") + "tls: {ciphers: [A]}\n"
+    assert faults(inherited) == []
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
@@ -135,6 +145,12 @@ def test_a_server_stands_once(faults: Texts, minimal: str) -> None:
     assert faults(text) == ["10:31: backends.web.servers[1]: this server already stands at 10:19; give it a `weight`"]
 
 
+KEY_LOG = (
+    "DEBUGGING ONLY: the secrets of every connection are written there, and whoever reads the file reads the traffic "
+    "of all hosts, passwords included. Remove the key, restart, and delete the file"
+)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
@@ -148,6 +164,11 @@ def test_a_server_stands_once(faults: Texts, minimal: str) -> None:
         ("version: 1", "version: 1\ngroup: g", ["2:8: group: has no effect without `user`"]),
         ("    routes:", "    hsts: 0\n    routes:", ["7:11: hosts[0].hsts: 0 makes clients forget Strict-Transport-Security"]),
         (':443"}', ':443", tls: false}', ["2:1: listeners: no listener speaks TLS"]),
+        ("version: 1", "version: 1\ntls: {profile: modern, ciphers: [A]}", [
+            "2:24: tls.ciphers: has no effect on hosts that speak TLS 1.3 alone, whose suites are always on (profile or min_version)"]),
+        ("version: 1", "version: 1\ntls: {profile: modern, min_version: '1.2', ciphers: [A]}", []),
+        ("version: 1", "version: 1\ntls: {key_log_file: /tmp/k}", [
+            f"2:21: tls.key_log_file: {KEY_LOG}"]),
     ],
 )  # fmt: skip
 def test_warnings(findings: Texts, minimal: str, before: str, after: str, told: list[str]) -> None:

@@ -95,7 +95,7 @@ def test_nothing_changes_later(examined: Examine, minimal: str) -> None:
         ("profile: modern", "", {"profile": "modern"}),
         ("profile: modern, tickets: false", "tickets: true", {"profile": "modern", "tickets": True}),
         ('profile: old, min_version: "1.1"', "profile: modern", {"profile": "modern", "min_version": None}),
-        ('min_version: "1.3"', "ciphers: [A]", {"min_version": "1.3", "ciphers": ["A"]}),
+        ('min_version: "1.2"', "ciphers: [A]", {"min_version": "1.2", "ciphers": ["A"]}),
         ("client_auth: {mode: require, ca: a}", "client_auth: {mode: none}", {"client_auth.mode": "none"}),
         ("client_auth: {mode: require, ca: a}", "tickets: false", {"client_auth.mode": "require"}),
         ("client_auth: {mode: require, ca: a}", "client_auth: {mode: request, ca: b}", {"client_auth.depth": 4}),

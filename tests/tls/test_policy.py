@@ -11,7 +11,7 @@ import pytest
 from terminator.config.model import ClientAuth, TlsPolicy
 from terminator.errors import ConfigError
 from terminator.tls.openssl import Capabilities
-from terminator.tls.policy import PROFILES, describe, resolve
+from terminator.tls.policy import PROFILES, describe, resolve, unusable_suites
 
 OLD = Capabilities(groups=("X25519", "P-256", "P-384", "P-521", "X448"))
 NEW = replace(OLD, groups=("X25519MLKEM768", "SecP256r1MLKEM768", *OLD.groups))
@@ -148,3 +148,28 @@ def test_the_description_is_for_people() -> None:
         "certificate required, by an authority in ca.pem, through at most 2 intermediates, not revoked by crl.pem, "
         "only CN=a"
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "keys", "told"),
+    [
+        (TlsPolicy(), ["ecdsa"], None),
+        (TlsPolicy(), ["rsa"], None),
+        (TlsPolicy(profile="modern"), ["ecdsa"], None),
+        (TlsPolicy(ciphers=["ECDHE-RSA-AES128-GCM-SHA256"]), ["rsa"], None),
+        (TlsPolicy(ciphers=["ECDHE-RSA-AES128-GCM-SHA256"]), ["ecdsa", "rsa"], None),
+        (TlsPolicy(ciphers=["ECDHE-ECDSA-AES128-GCM-SHA256"]), ["ed25519"], None),
+        (
+            TlsPolicy(ciphers=["ECDHE-RSA-AES128-GCM-SHA256"]),
+            ["ecdsa"],
+            "no suite below TLS 1.3 fits a certificate of the host (ecdsa)",
+        ),
+    ],
+)
+def test_suites_that_no_certificate_fits(policy: TlsPolicy, keys: list[str], told: str | None) -> None:
+    assert unusable_suites(resolve(policy, OLD), keys) == told
+
+
+def test_the_order_is_ours_only_where_there_are_suites_to_order() -> None:
+    assert resolve(TlsPolicy(ciphers=["ECDHE-RSA-AES128-GCM-SHA256"]), OLD).server_order
+    assert not resolve(TlsPolicy(profile="modern", ciphers=["ECDHE-RSA-AES128-GCM-SHA256"]), OLD).server_order
