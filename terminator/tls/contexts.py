@@ -8,7 +8,9 @@ the cache of session ids is off.
 
 from __future__ import annotations
 
+import os
 import ssl
+import stat
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -79,13 +81,25 @@ def build(
     _set_client_authentication(context, material, capabilities)
     _set_resumption(context, material, capabilities, tickets)
     if material.key_log_file is not None:
-        try:
-            context.keylog_filename = material.key_log_file
-        except OSError as error:
-            raise CertificateError(
-                f"{material.key_log_file}: the key log cannot be written: {error.strerror}"
-            ) from error
+        _log_keys(context, material.key_log_file)
     return context
+
+
+def _log_keys(context: ssl.SSLContext, path: str) -> None:
+    """Into a file that nobody else may read: OpenSSL would make one that everybody may."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            mode = os.fstat(descriptor).st_mode
+        finally:
+            os.close(descriptor)
+        if not stat.S_ISREG(mode) or mode & 0o077:
+            raise CertificateError(
+                f"{path}: the key log must be a file that others can neither read nor write; chmod 600"
+            )
+        context.keylog_filename = path
+    except OSError as error:
+        raise CertificateError(f"{path}: the key log cannot be written: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import stat
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +167,10 @@ def test_the_key_log_is_written(workshop: Workshop, tmp_path: Path) -> None:
     host = replace(workshop.host(), key_log_file=str(tmp_path / "keys"))
     converse(workshop.context(host), workshop.client())
     assert "SERVER_TRAFFIC_SECRET_0" in (tmp_path / "keys").read_text()
+    assert stat.filemode((tmp_path / "keys").stat().st_mode) == "-rw-------"
+    (tmp_path / "keys").chmod(0o640)
+    with pytest.raises(CertificateError, match="others can neither read nor write"):
+        workshop.context(host)
     with pytest.raises(CertificateError, match="the key log cannot be written: No such file"):
         workshop.context(replace(host, key_log_file=str(tmp_path / "none" / "keys")))
 
