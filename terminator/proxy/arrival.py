@@ -24,6 +24,7 @@ from terminator.transport.connect import connect
 from terminator.transport.stream import Stream
 from terminator.wire.client_hello import ClientHello
 from terminator.wire.client_side import ClientSide
+from terminator.wire.proxy_header import ProxyHeader
 
 if TYPE_CHECKING:
     from terminator.proxy.traffic import Traffic
@@ -70,6 +71,7 @@ class _Arrival:
         self._connection_id = connection_id
         self._origin = origin
         self._proxy_address: str | None = None
+        self._proxy_header: ProxyHeader | None = None
         self._trusted = False
         self._counted: str | None = None
 
@@ -123,7 +125,7 @@ class _Arrival:
             return
         header = await read_proxy_header(sock, accepted_at=accepted_at, deadline_seconds=seconds)
         self._trusted = True
-        self._proxy_address = self._origin.address
+        self._proxy_address, self._proxy_header = self._origin.address, header
         if not header.local and header.source is not None:
             server_address, server_port = header.destination or ("", 0)
             self._origin = Origin(*header.source, server_port=server_port, server_address=server_address)
@@ -179,6 +181,7 @@ class _Arrival:
             tls_cipher=facts.cipher or "",
             facts=facts,
             idle_since=trio.current_time(),
+            proxied=self._proxy_header,
         )
 
     async def _pass_through(self, result: PassedThrough) -> None:
@@ -226,6 +229,7 @@ class _Arrival:
             client_address=self._origin.address or None,
             client_port=self._origin.port or None,
             proxy_address=self._proxy_address,
+            proxy_header=self._proxy_header,
             generation=self._generation.number,
             error=error,
         )

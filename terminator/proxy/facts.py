@@ -15,7 +15,7 @@ from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.deadline import Deadline
 from terminator.tls.handshake_facts import HandshakeFacts
 from terminator.wire.client_side import ClientCertificate, ClientSide, plain_address
-from terminator.wire.proxy_header import TlsFacts, encode_v2
+from terminator.wire.proxy_header import ProxyHeader, TlsFacts, encode_v2
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -73,6 +73,8 @@ class Client:
     facts: HandshakeFacts
     idle_since: float
     """When the last response ended, or the handshake, by the loop's clock in seconds."""
+    proxied: ProxyHeader | None = None
+    """What a trusted proxy in front told of the connection."""
     deadline: Deadline | None = None
     """Of the exchange under way, so that a departure can end it."""
     gone: bool = False
@@ -87,14 +89,14 @@ class Client:
 
     def _proxy_header(self) -> bytes:
         """What a backend is told of this connection (PROXY protocol §2.2). From a unix socket there are no addresses
-        to tell, so it is LOCAL then."""
-        origin, certificate = self.origin, self.certificate
+        to tell, so it is LOCAL then. A proxy in front has named the connection already: the name is kept."""
+        origin, certificate, before = self.origin, self.certificate, self.proxied
         known = bool(origin.address and origin.server_address)
         return encode_v2(
             (origin.address, origin.port) if known else None,
             (origin.server_address, origin.server_port) if known else None,
-            authority=self.server_name,
-            unique_id=self.id.encode(),
+            authority=self.server_name or (before.authority if before is not None else None),
+            unique_id=(before.unique_id if before is not None else None) or self.id.encode(),
             tls=TlsFacts(
                 version=_OPENSSL_VERSIONS.get(self.tls_version, self.tls_version),
                 cipher=self.tls_cipher,

@@ -74,13 +74,19 @@ class TlsHandshake(Event):
     client_address: str | None = logged("client.address", "address of the client (from the PROXY header if trusted)")
     client_port: int | None = logged("client.port", "port of the client")
     proxy_address: str | None = logged("proxy.address", "address of the peer that sent the PROXY header")
+    proxy_authority: str | None = logged("proxy.authority", "host name that the PROXY header told (TLV 0x02)")
+    proxy_unique_id: str | None = logged(
+        "proxy.unique_id", "the proxy's own name of the connection (TLV 0x05), in hex where it is not printable ASCII"
+    )
     ja4: str | None = logged("tls.client.ja4", "JA4 fingerprint of the ClientHello")
     offered_versions: str | None = logged("tls.client.offered_versions", "versions the client offered, comma-joined")
     offered_groups: str | None = logged("tls.client.offered_groups", "groups the client offered, comma-joined")
     offered_ciphers: str | None = logged("tls.client.offered_ciphers", "cipher suites offered, hex, without separators")
     offered_alpn: str | None = logged("tls.client.offered_alpn", "protocols the client offered, comma-joined")
     offered_pq: bool | None = logged("tls.client.offered_pq", "whether a post-quantum hybrid group was offered")
-    client_subject: str | None = logged("tls.client.subject", "subject of the client's certificate; of a refused one, what it claims")
+    client_subject: str | None = logged(
+        "tls.client.subject", "subject of the client's certificate; of a refused one, what it claims"
+    )
     client_issuer: str | None = logged("tls.client.issuer", "issuer of the client's certificate")
     client_serial: str | None = logged("tls.client.serial", "serial number of the client's certificate, hex")
     first_byte_ms: float | None = logged("timing.first_byte_ms", "accept to first byte")
@@ -297,6 +303,9 @@ class ServerNotice(Event):
 
     topic: str = logged("server.topic", "stable token of what it is about")
     message: str = logged("message", "one sentence")
+
+    def severity(self) -> Level:
+        return "warning" if self.topic == "config_warning" else "notice"
 
 
 @event_type

@@ -13,6 +13,7 @@ from terminator.telemetry.events import TlsHandshake
 from terminator.tls.shown import Shown
 from terminator.wire.client_hello import ClientHello
 from terminator.wire.client_side import ClientCertificate
+from terminator.wire.proxy_header import ProxyHeader
 
 
 class HandshakeFacts:
@@ -118,10 +119,11 @@ def handshake_event(
     client_address: str | None,
     client_port: int | None,
     proxy_address: str | None = None,
+    proxy_header: ProxyHeader | None = None,
     generation: int | None = None,
     error: HandshakeError | None = None,
 ) -> TlsHandshake:
-    """The log line of a handshake; with `error` that of a failed one. proxy_address: who sent the PROXY header."""
+    """The log line of a handshake; with `error` that of a failed one. proxy_address: who sent proxy_header."""
     spans = {span: round(seconds * 1000, 3) for span, seconds in facts.spans.items()}
     hello, certificate = facts.hello, facts.client_certificate or facts.shown
     offers = None if hello is None else hello.offers
@@ -141,6 +143,8 @@ def handshake_event(
         client_address=client_address,
         client_port=client_port,
         proxy_address=proxy_address,
+        proxy_authority=None if proxy_header is None else proxy_header.authority,
+        proxy_unique_id=None if proxy_header is None else _printable(proxy_header.unique_id),
         ja4=None if offers is None else offers.ja4,
         offered_versions=None if offers is None else offers.versions,
         offered_groups=None if offers is None else offers.groups or None,
@@ -165,6 +169,13 @@ def handshake_event(
         alert_received=None if error is None else error.alert_received,
         generation=generation,
     )
+
+
+def _printable(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    text = value.decode("latin-1")
+    return text if text.isascii() and text.isprintable() else value.hex()
 
 
 def round_trip_ms(sock: socket.socket) -> float | None:

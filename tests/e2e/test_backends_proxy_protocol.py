@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 
 from harness.backends import ok
+from harness.conversation import Conversation
 
-from terminator.wire.proxy_header import AUTHORITY, SSL, SSL_CIPHER, SSL_VERSION, ProxyHeader, parse
+from terminator.wire.proxy_header import AUTHORITY, SSL, SSL_CIPHER, SSL_VERSION, ProxyHeader, encode_v2, parse
 
 
 def receive_header(behind) -> ProxyHeader:
@@ -61,6 +62,28 @@ def test_a_connection_is_kept_for_its_client_and_never_given_to_another(start, p
             own.send(ok())
             other.receive_response()
     assert behind.receive() == b""  # the client left, and its connection with it
+
+
+def test_what_a_proxy_in_front_told_is_kept(start, site, played):
+    """Its name of the connection joins its log with ours and the backend's; text or not."""
+    backend = played()
+    listener = site.listener(proxy_protocol={"trusted": ["127.0.0.0/8"]})
+    daemon = start(backend.address, backend={"proxy_protocol": "v2"}, listeners=[listener])
+    for unique_id, logged in ((b"edge-7:42", "edge-7:42"), (b"\xf0\x00\x01", "f00001")):
+        plain = daemon.connect_plain()
+        told = encode_v2(("192.0.2.7", 50000), ("198.51.100.1", 443), authority="edge.test", unique_id=unique_id)
+        plain.send(told)
+        with Conversation(daemon.secure(plain.sock, "a.test")) as client:
+            client.request("/")
+            behind = backend.accept()
+            header = receive_header(behind)
+            assert (header.source, header.unique_id) == (("192.0.2.7", 50000), unique_id)
+            assert header.authority == "a.test"  # the client's own word, which our certificate answered
+            behind.receive_request()
+            behind.send(ok())
+            client.receive_response()
+        event = daemon.wait_for("tls.handshake", {"proxy.unique_id": logged})
+        assert (event["proxy.authority"], event["client.address"]) == ("edge.test", "192.0.2.7")
 
 
 def test_checks_announce_themselves_as_the_proxys_own(start, played):

@@ -8,7 +8,15 @@ from dataclasses import fields
 
 import pytest
 
-from terminator.telemetry.events import ConfigReload, Event, HttpRequest, TlsHandshake, WorkerExited, log_names
+from terminator.telemetry.events import (
+    ConfigReload,
+    Event,
+    HttpRequest,
+    ServerNotice,
+    TlsHandshake,
+    WorkerExited,
+    log_names,
+)
 from terminator.telemetry.logs_page import event_types
 
 KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
@@ -49,6 +57,8 @@ def test_every_field_has_a_place_in_the_log(kind: type[Event]) -> None:
         (ConfigReload(outcome="refused"), "error"),
         (WorkerExited(worker=0, pid=1, reason="signal 9", expected=False), "error"),
         (WorkerExited(worker=0, pid=1, reason="exit code 0", expected=True), "info"),
+        (ServerNotice(topic="config_warning", message="secrets are logged"), "warning"),
+        (ServerNotice(topic="tls_switched_off", message="groups"), "notice"),
     ],
 )
 def test_a_line_is_as_grave_as_what_it_tells(event: Event, level: str) -> None:
