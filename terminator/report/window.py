@@ -45,19 +45,24 @@ def parse_window(text: str, now: datetime) -> Window:
 
 
 def _moment(text: str, now: datetime, day: datetime | None) -> datetime:
-    ago = parse_duration(text.removeprefix("now-")) if text.startswith("now-") else None
-    try:
-        if ago is not None:
-            moment = now - timedelta(seconds=ago)
-        elif day is not None and _ALONE.fullmatch(text):
-            alone = time.fromisoformat(text)
-            moment = datetime.combine(day.date(), alone, alone.tzinfo or day.tzinfo)
-        else:
-            moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text}: not a time; write 2026-11-21, 2026-11-21T09:30, or now-1h") from None
-    except OverflowError:
-        raise ValueError(f"{text}: too long ago") from None
+    moment = now - timedelta(seconds=_ago(text)) if text.startswith("now-") else _written(text, day)
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise ValueError(f"{text}: no log is of that time")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _ago(text: str) -> float:
+    try:
+        return parse_duration(text.removeprefix("now-"))
+    except ValueError as error:
+        raise ValueError(f"{text}: {error}") from None
+
+
+def _written(text: str, day: datetime | None) -> datetime:
+    try:
+        if day is not None and _ALONE.fullmatch(text):
+            alone = time.fromisoformat(text)
+            return datetime.combine(day.date(), alone, alone.tzinfo or day.tzinfo)
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text}: not a time; write 2026-11-21, 2026-11-21T09:30, or now-1h") from None
