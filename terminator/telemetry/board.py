@@ -1,9 +1,10 @@
 """Counters, gauges and histograms of all processes in one shared memory: a count costs one addition and no message.
 
 The master makes the board before it forks. Each process has a *row* of its own and is the only one to write in it, so
-nothing is locked. A row holds float64 slots, and a directory that says which series each slot belongs to. The directory
-only grows; a process adds to its own when it meets a label set for the first time, so new hosts and routes need no
-agreement between processes. The reader sums the rows by series.
+nothing is locked. A row holds float64 slots, and a directory that says which series each slot belongs to. A process
+adds to its own directory when it meets a label set for the first time, so new hosts and routes need no agreement
+between processes. Records are never removed; that of a gauge which was forgotten may come to name another (the next
+serial of a certificate), or a year of renewals would fill the row. The reader sums the rows by series.
 
 A worker that takes a dead one's row goes on from its counters; gauges start anew. Capacity is bounded: when a row is
 full, further label sets are counted under the label value `other`.
@@ -18,6 +19,7 @@ import math
 import mmap
 import struct
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
@@ -31,7 +33,7 @@ _FIRST_WORKER_ROW = 2
 
 SLOTS = 1 << 18  # per row; 5,000 hosts with a route each need some 150,000. Memory is taken when touched, not before.
 DIRECTORY_BYTES = 1 << 23
-_HEADER_BYTES = 64  # Q directory bytes in use, Q slots in use
+_HEADER_BYTES = 64  # Q directory bytes in use, Q slots in use, Q changes of records (odd while one is under way)
 _RECORD = struct.Struct("=II")  # length of the key, first slot
 _RESERVED_SLOTS = 2048  # kept free for the `other` series of every family
 _RESERVED_BYTES = 16384
@@ -190,6 +192,8 @@ class Writer:
         self._known: dict[tuple[str, Labels], int] = {}
         self.on_overflow: Callable[[str], None] | None = None
         self._overflowed = False
+        self._spare: dict[str, dict[int, deque[int]] | None] = {}
+        """Families that were forgotten → records by the length of their key; None until somebody needs them."""
         for family, labels, slot in row.series():
             self._known[family.name, labels] = slot
             if family.type in ("gauge", "info"):
@@ -206,7 +210,9 @@ class Writer:
         return Histogram(self._row.values, self._slot(name, ("histogram",), labels), FAMILIES[name].buckets)
 
     def forget(self, name: str) -> None:
-        """Takes all of this process's series of a gauge out of the metrics; those still true are then set again."""
+        """Takes all of this process's series of a gauge out of the metrics; those still true are then asked for and set
+        again. Gauges given out before are void: their place may be another's."""
+        self._spare[name] = None
         for (family, _), slot in self._known.items():
             if family == name:
                 self._row.values[slot] = math.nan
@@ -220,7 +226,9 @@ class Writer:
         return known if known is not None else self._new_slot(family, values)
 
     def _new_slot(self, family: Family, values: Labels) -> int:
-        slot = self._row.add(family, values, reserve=True)
+        slot = self._taken_over(family, values) if family.name in self._spare else None
+        if slot is None:
+            slot = self._row.add(family, values, reserve=True)
         if slot is None:
             if self.on_overflow is not None and not self._overflowed:
                 self.on_overflow(f"no room for more series: {family.name} and others are counted as `{OTHER}`")
@@ -231,6 +239,20 @@ class Writer:
                 slot = self._row.add(family, values, reserve=False)
         self._known[family.name, values] = _NOWHERE if slot is None else slot
         return self._known[family.name, values]
+
+    def _taken_over(self, family: Family, values: Labels) -> int | None:
+        """The slot of a forgotten series whose record has now become that of this one; None when none is as long."""
+        records = self._spare[family.name]
+        if records is None:
+            records = self._spare[family.name] = self._row.forgotten(family)
+        same = records.get(len(_key(family, values)), ())
+        while same:
+            record = same.popleft()
+            if self._row.is_forgotten(record):  # not asked for again meanwhile
+                old, slot = self._row.rename(record, family, values)
+                self._known.pop((family.name, old), None)
+                return slot
+        return None
 
 
 # ------------------------------------------------------------------------------------------------------- one row
@@ -245,11 +267,14 @@ class Row:
         self.values = values
         self._seen: list[tuple[Family, Labels, int]] = []
         self._read_bytes = 0
+        self._changes = 0
 
     def series(self, skip: int = 0) -> Iterator[tuple[Family, Labels, int]]:
-        """Family, label values and first slot of all series so far, without the first `skip` of them. The directory
-        only grows: read once, kept."""
-        used = self._header[0]
+        """Family, label values and first slot of all series so far, without the first `skip` of them. What was read is
+        kept, until a record changes; their number only grows."""
+        used, changes = self._header[0], self._header[2]
+        if changes != self._changes and not changes & 1:
+            self._seen, self._read_bytes, self._changes = [], 0, changes
         while self._read_bytes < used:
             start = self._read_bytes + _RECORD.size
             length, slot = _RECORD.unpack_from(self._directory, self._read_bytes)
@@ -263,7 +288,7 @@ class Row:
 
     def add(self, family: Family, labels: Labels, *, reserve: bool) -> int | None:
         """A first slot for a new series, None when there is no room. `reserve` leaves what `other` may need."""
-        key = orjson.dumps([family.name, labels])
+        key = _key(family, labels)
         at, first = self._header[0], max(self._header[1], _NOWHERE + 1)
         end, last = at + _RECORD.size + len(key), first + _slots_of(family)
         if end + _RESERVED_BYTES * reserve > len(self._directory) or last + _RESERVED_SLOTS * reserve > len(
@@ -275,6 +300,38 @@ class Row:
         self._header[1] = last
         self._header[0] = end  # last: a process killed before this has added nothing
         return first
+
+    def forgotten(self, family: Family) -> dict[int, deque[int]]:
+        """Where the records of this gauge's forgotten series begin, by the length of their keys. Not that of `other`,
+        whose slot stands for many."""
+        found: dict[int, deque[int]] = {}
+        at, start, other = 0, _key(family, ())[:-2], _key(family, (OTHER,) * len(family.labels))
+        while at < self._header[0]:
+            length, _ = _RECORD.unpack_from(self._directory, at)
+            key_at = at + _RECORD.size
+            key = bytes(self._directory[key_at : key_at + length])
+            if key.startswith(start) and key != other and self.is_forgotten(at):
+                found.setdefault(length, deque()).append(at)
+            at = key_at + length
+        return found
+
+    def is_forgotten(self, record: int) -> bool:
+        _, slot = _RECORD.unpack_from(self._directory, record)
+        return math.isnan(self.values[slot])
+
+    def rename(self, record: int, family: Family, labels: Labels) -> tuple[Labels, int]:
+        """Makes the record that of another series, whose key must be as long; the labels it had, and its slot."""
+        length, slot = _RECORD.unpack_from(self._directory, record)
+        start = record + _RECORD.size
+        _, old = orjson.loads(self._directory[start : start + length])
+        self._header[2] += 1
+        self._directory[start : start + length] = _key(family, labels)
+        self._header[2] += 1
+        return tuple(old), slot
+
+
+def _key(family: Family, labels: Labels) -> bytes:
+    return orjson.dumps([family.name, labels])
 
 
 def _slots_of(family: Family) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import timeit
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terminator.telemetry.board import MASTER_ROW, Board, Distribution, worker_row
+from terminator.telemetry.board import MASTER_ROW, Board, Distribution, Writer, worker_row
 
 REQUESTS = "terminator_http_requests_total"
 SHOP = {"host": "shop.example", "route": "/", "method": "GET", "status": "200"}
@@ -189,3 +190,69 @@ def test_a_count_is_cheap() -> None:
     writer = Board(1).writer(0)
     counter = writer.counter(REQUESTS, **SHOP)
     assert min(timeit.repeat(counter.inc, number=1000, repeat=5)) / 1000 < 3e-6
+
+
+EXPIRY = "terminator_certificate_not_after_timestamp_seconds"
+
+
+def note(writer: Writer, serials: dict[str, str]) -> None:
+    """As the master does it after each reload."""
+    writer.forget(EXPIRY)
+    for number, (host, serial) in enumerate(serials.items()):
+        writer.gauge(EXPIRY, host=host, serial=serial).set(1000.0 + number)
+
+
+def test_years_of_renewals_do_not_fill_the_row() -> None:
+    board = Board(1, slots=4096, directory_bytes=1 << 16)
+    writer = board.writer(0)
+    writer.on_overflow = pytest.fail
+    counter = writer.counter("terminator_config_reloads_total", outcome="ok")
+    serials = {f"h{number}": f"{number:040x}" for number in range(20)}
+    note(writer, serials)
+    rng = random.Random(1)
+    for renewal in range(1000):
+        for host in rng.sample(sorted(serials), 3):
+            serials[host] = f"{rng.getrandbits(160):040x}"
+        note(writer, serials)
+        counter.inc()
+        if renewal % 100 == 0:
+            found = board.snapshot()  # by a reader that keeps what it has read
+            assert found[EXPIRY] == {item: 1000.0 + place for place, item in enumerate(serials.items())}
+            assert found["terminator_config_reloads_total"] == {("ok",): renewal + 1.0}
+    assert len(list(board.readers[0].series())) < 20 * 3, "a place for each that is, and for some that were"
+
+
+def test_a_host_that_went_and_one_that_came() -> None:
+    board = Board(1)
+    writer = board.writer(0)
+    note(writer, {"one": "aa", "two": "bb"})
+    assert set(board.snapshot()[EXPIRY]) == {("one", "aa"), ("two", "bb")}
+    note(writer, {"two": "bb"})
+    assert set(board.snapshot()[EXPIRY]) == {("two", "bb")}
+    note(writer, {"two": "bb", "six": "cc", "longer": "dd"})
+    assert board.snapshot()[EXPIRY] == {("two", "bb"): 1000.0, ("six", "cc"): 1001.0, ("longer", "dd"): 1002.0}
+    note(writer, {"one": "aa", "two": "bb"})
+    assert board.snapshot()[EXPIRY] == {("one", "aa"): 1000.0, ("two", "bb"): 1001.0}
+
+
+def test_a_reader_that_looks_for_what_is_new_misses_nothing() -> None:
+    board = Board(1)
+    writer = board.writer(0)
+    row = board.readers[0]
+    note(writer, {"one": "aa"})
+    assert len(list(row.series())) == 1
+    note(writer, {"one": "bb"})
+    assert list(row.series(1)) == []
+    writer.counter("terminator_config_reloads_total", outcome="ok")
+    assert [labels for _, labels, _ in row.series(1)] == [("ok",)]
+    assert [labels for _, labels, _ in row.series()] == [("one", "bb"), ("ok",)]
+
+
+def test_the_place_of_other_is_never_given_away() -> None:
+    board = Board(1, slots=2048 + 4)
+    writer = board.writer(0)
+    note(writer, dict.fromkeys(("one", "two", "six", "ten", "abc"), "s" * 5))
+    assert board.snapshot()[EXPIRY][("other", "other")] >= 1003.0
+    note(writer, {"ther": "otherx"})  # its key is as long as that of `other`
+    assert {labels for _, labels, _ in board.readers[0].series()} >= {("other", "other"), ("one", "sssss")}
+    assert set(board.snapshot()[EXPIRY]) == {("other", "other")}, "nothing of its length was free"
