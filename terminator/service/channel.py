@@ -5,8 +5,8 @@ the (possibly root) master is JSON, checked by whoever reads it; the children tr
 Both directions are bounded. The master's side never blocks: what a child does not read waits in a buffer, and a child
 that lets it grow past the bound is lost (`ChannelBroken`), which the supervision treats like any other death.
 
-A frame is a 4-byte big-endian length and the payload. File descriptors travel with the first byte of the frame that
-belongs to them, so that they have all arrived when the frame is complete.
+A frame is a 4-byte big-endian length and the payload. File descriptors travel with the first bytes of the frame that
+they belong to, so that they have all arrived when the frame is complete.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ import trio
 
 MAX_TO_CHILD_BYTES = 512 * 1024 * 1024
 """5,000 hosts with two certificate chains each are about 100 MB when all of them change at once."""
-MAX_TO_MASTER_BYTES = 4 * 1024 * 1024
+MAX_TO_MASTER_BYTES = 32 * 1024 * 1024
+"""The state of 10,000 servers is 2 MB."""
 MAX_FDS = 250
-"""SCM_MAX_FD of the kernel is 253."""
+"""With one byte: SCM_MAX_FD of the kernel is 253."""
 _CHUNK_BYTES = 256 * 1024
 _LARGE_BYTES = 64 * 1024
 _MAX_READS = 16
@@ -75,9 +76,10 @@ class MasterEnd:
         """Sends what the kernel takes now."""
         while self._unsent:
             data, fds = self._unsent[0]
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            now, later = fds[:MAX_FDS], fds[MAX_FDS:]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", now))] if now else []
             try:
-                sent = self.sock.sendmsg([data[:_CHUNK_BYTES]], rights)
+                sent = self.sock.sendmsg([data[: 1 if later else _CHUNK_BYTES]], rights)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -86,7 +88,7 @@ class MasterEnd:
             if sent == len(data):
                 self._unsent.popleft()
             else:
-                self._unsent[0] = (data[sent:], [])
+                self._unsent[0] = (data[sent:], later)
 
     def receive(self) -> list[dict[str, Any]]:
         """The messages that have arrived, perhaps none; ChannelBroken at their end. A child that talks without a pause

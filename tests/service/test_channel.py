@@ -107,13 +107,29 @@ async def test_descriptors_arrive_with_their_message(sockets: tuple[socket.socke
         os.close(reader)
 
 
+@pytest.mark.parametrize("count", [channel.MAX_FDS, channel.MAX_FDS + 1, 2 * channel.MAX_FDS + 7])
+async def test_more_descriptors_than_one_byte_carries(sockets: tuple[socket.socket, socket.socket], count: int) -> None:
+    """As when a reload adds hundreds of listeners."""
+    master, child = MasterEnd(sockets[0]), ChildEnd(sockets[1])
+    reader, writer = os.pipe()
+    master.send("many", [writer] * count)
+    master.send("one", [reader])
+    assert await child.receive() == "many"
+    many = child.take_fds(count)
+    assert await child.receive() == "one"
+    (one,) = child.take_fds(1)
+    assert {os.fstat(fd).st_ino for fd in many} == {os.fstat(writer).st_ino}
+    for fd in (*many, one, reader, writer):
+        os.close(fd)
+
+
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
         (frame(b"not json"), "not JSON"),
         (frame(b"[1]"), "not an object"),
         (frame(pickle.dumps({"kind": "ready"})), "not JSON"),
-        ((5 << 20).to_bytes(4, "big"), "too long"),
+        ((33 << 20).to_bytes(4, "big"), "too long"),
         (b"\xff\xff\xff\xff", "too long"),
     ],
 )
