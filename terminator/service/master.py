@@ -91,7 +91,7 @@ class Master:
         self.contexts = ContextStore(self.capabilities, self._chores.tickets())
         self.contexts.commit(self.contexts.prepare(candidate.materials))
         self._selector = selectors.DefaultSelector()
-        self._reloads = Reloads(self)
+        self._reloads = Reloads(self, held=True)
         self.workforce = Workforce(
             workers,
             fork=self._fork_worker,
@@ -245,10 +245,7 @@ class Master:
     # -------------------------------------------------------------------------------------------------------- reload
 
     def reload(self, request: Request) -> None:
-        """At once, or when the service has become ready."""
-        if not self._announced and self._stopping is None:
-            self.timers.once("reload", 0.1, lambda: self.reload(request))
-            return
+        """As soon as the service is ready and those before it are done."""
         self._reloads.request(request)
 
     def reload_begins(self) -> None:
@@ -331,6 +328,7 @@ class Master:
         self.journal.emit(announcements.ready(self.standing, self.workforce.count, seconds))
         self.notify.ready(self.sentence())
         self.kept.store(self.standing.bound)
+        self._reloads.release()
 
 
 def _forget() -> None:

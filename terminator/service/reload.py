@@ -91,10 +91,11 @@ class _Rollout:
 
 
 class Reloads:
-    """One at a time; those asked for meanwhile wait their turn."""
+    """One at a time; those asked for meanwhile wait their turn. While `held` all wait."""
 
-    def __init__(self, realm: Realm) -> None:
+    def __init__(self, realm: Realm, *, held: bool = False) -> None:
         self._realm = realm
+        self._held = held
         self._waiting: deque[Request] = deque()
         self._rollout: _Rollout | None = None
         self._stopped = False
@@ -104,7 +105,15 @@ class Reloads:
         return self._rollout is not None
 
     def request(self, request: Request) -> None:
-        self._waiting.append(request)
+        """Does it, or lets it wait. Signals and changed files are nobody who wants an answer: one of each that waits
+        reads all that the next would."""
+        if request.trigger == "command" or request.trigger not in (waiting.trigger for waiting in self._waiting):
+            self._waiting.append(request)
+        self._next()
+
+    def release(self) -> None:
+        """The service is ready: what waits may begin."""
+        self._held = False
         self._next()
 
     def wake_at(self) -> float | None:
@@ -153,7 +162,7 @@ class Reloads:
     # ------------------------------------------------------------------------------------------------ the four steps
 
     def _next(self) -> None:
-        while self._rollout is None and self._waiting:
+        while self._rollout is None and self._waiting and (self._stopped or not self._held):
             request = self._waiting.popleft()
             if self._stopped:
                 self._end(request, time.monotonic(), "failed", [STOPPING], error_type="stopping")

@@ -231,6 +231,34 @@ def test_one_reload_at_a_time_and_the_others_in_turn(realm: Realm, change: Any) 
     assert realm.history == ["begins", "in force 2", "ok", "begins", "unchanged"], "a dry run is not told as a reload"
 
 
+def test_a_hail_of_signals_is_two_reloads(realm: Realm, change: Any) -> None:
+    """The one under way, which may have read too early, and one more."""
+    change(timeouts={"drain": "7s"})
+    first = ask(realm)
+    for _ in range(50):
+        realm.reloads.request(Request("signal", lambda attempt: None))
+        realm.reloads.request(Request("watch", lambda attempt: None))
+    commands = [ask(realm) for _ in range(2)]
+    for kind in ("prepared", "committed"):
+        for number in (0, 1):
+            say(realm, number, kind, error=None)
+    assert [attempt.outcome for attempt in first] == ["ok"]
+    assert [attempt.outcome for answers in commands for attempt in answers] == ["unchanged"] * 2, "each has its answer"
+    assert realm.history.count("unchanged") == 4
+
+
+def test_what_is_asked_for_before_the_service_is_ready_waits(realm: Realm) -> None:
+    realm.reloads = Reloads(realm, held=True)
+    first, second = ask(realm), ask(realm)
+    assert (first, second) == ([], [])
+    realm.reloads.release()
+    assert [attempt.outcome for attempt in (*first, *second)] == ["unchanged"] * 2
+    realm.reloads = Reloads(realm, held=True)
+    third = ask(realm)
+    realm.reloads.stop()
+    assert [attempt.outcome for attempt in third] == ["failed"]
+
+
 def test_a_stop_aborts_what_is_under_way_and_refuses_what_waits(realm: Realm, change: Any) -> None:
     change(timeouts={"drain": "7s"})
     first, second = ask(realm), ask(realm)
