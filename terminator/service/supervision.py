@@ -16,9 +16,10 @@ from enum import Enum, auto
 YOUNG_SECONDS = 10.0
 """A process that has served for less than this when it dies makes the next pause longer."""
 FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 5.0
+"""New connections wait in the queue of the one that died: no longer than a client has patience."""
 GIVE_UP_DEATHS = 8
-"""Young deaths in a row of each slot, with no slot serving, after which the master ends: some 16 seconds."""
+"""Young deaths in a row of each slot, with no slot serving, after which the master ends: some 13 seconds."""
 STUCK_SECONDS = 10.0
 """An event loop that has not turned for so long is stuck: healthy ones are late by milliseconds."""
 START_SECONDS = 60.0

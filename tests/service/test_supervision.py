@@ -75,7 +75,7 @@ def test_young_deaths_in_a_row_make_the_pause_longer() -> None:
             assert supervision.tick(table, now)[1] == [Start(0)]
         table = supervision.started(table, 0, 201 + death, now)
         table = supervision.beat(table, 1, 101, now)  # the other one lives: no reason to give up
-    assert pauses == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0]
+    assert pauses == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0] + [supervision.LONGEST_PAUSE_SECONDS] * 6
 
 
 def test_a_long_life_ends_the_row_of_young_deaths() -> None:
