@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
     if args.host:
         wanted = {name.lower() for name in args.host}
         body["hosts"] = [host for host in body["hosts"] if not wanted.isdisjoint(host["names"])]
+        for name in sorted(wanted.difference(*(host["names"] for host in body["hosts"]))):
+            print(f"warning: no host is named {name}", file=sys.stderr)
     if args.format == "json":
         print(json.dumps(body, indent=2))
         return 0

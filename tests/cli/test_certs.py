@@ -66,6 +66,12 @@ def test_only_the_hosts_asked_for(admin: Any, capsys: pytest.CaptureFixture[str]
     assert (told.out.count("\n"), told.err) == (2, "")
 
 
+def test_a_host_that_does_not_exist_is_said(admin: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    admin.answer = (200, BODY)
+    assert main(["certs", "--socket", admin.path, "a.test", "Z.test"]) == 0
+    assert capsys.readouterr().err == "warning: no host is named z.test\n"
+
+
 def test_as_json(admin: Any, capsys: pytest.CaptureFixture[str]) -> None:
     admin.answer = (200, BODY)
     assert main(["certs", "--socket", admin.path, "--format", "json"]) == 0
