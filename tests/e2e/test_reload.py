@@ -76,6 +76,24 @@ def test_a_reload_without_changes_says_so(daemon):
     assert serial(daemon) == before
 
 
+def test_a_reload_that_changes_one_of_many_costs_far_less_than_the_start(start, site, certificates, folder, pair):
+    """`bench/many_hosts.py` has the figures of thousands; here both are timed by the daemon, under the same load."""
+    wildcard = certificates.issue(folder / "wildcard", "*.many.test")
+    hosts = [site.host(f"host{number}.many.test", certificates=[wildcard.as_config()]) for number in range(600)]
+    hosts.append(site.host("a.test", certificates=[pair.as_config()]))
+    for host in hosts:
+        host["routes"] = [{"path": "/", "respond": {"body": "x"}}]
+    daemon = start(hosts=hosts, workers=2)
+    took = []
+    for number in range(1, 5):
+        before = serial(daemon)
+        reissue(certificates, pair)
+        assert command(daemon, "reload").returncode == 0
+        took.append(daemon.wait_for("config.reload", count=number)["timing.reload_ms"])
+        assert serial(daemon) != before
+    assert min(took) < daemon.wait_for("server.ready")["timing.start_ms"] / 3, took
+
+
 def test_worse_can_be_accepted_by_name(daemon, certificates, pair):
     now = dt.datetime.now(dt.UTC)
     reissue(certificates, pair, not_before=now - 2 * DAY, not_after=now - DAY)
