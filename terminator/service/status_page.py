@@ -217,7 +217,10 @@ def _failures(view: View, examples: list[Json]) -> str:
 
 
 def _examples(kind: str, examples: list[Json]) -> str:
-    return "".join(_example(f"{kind} {number}", each) for number, each in enumerate(examples)) or "-"
+    # The key is the connection's: what a reader has opened must not become another failure when newer ones come.
+    return (
+        "".join(_example(f"{kind} {each.get('conn_id', number)}", each) for number, each in enumerate(examples)) or "-"
+    )
 
 
 def _example(key: str, example: Json) -> str:

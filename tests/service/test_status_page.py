@@ -192,6 +192,19 @@ def test_what_clients_sent_is_text() -> None:
     assert "img" not in names
 
 
+def test_an_example_that_was_opened_is_the_same_after_newer_ones() -> None:
+    """The script opens again what has the same key."""
+    rows = [{"at": float(at), "class": "timeout", "conn_id": f"c{at}", "message": f"message {at}"} for at in (1, 2, 3)]
+    keys = []
+    for last in (2, 3):
+        page = render(view(status(failures=rows[last - 2 : last])))
+        keys.append(dict(re.findall(r'data-key="(timeout [^"]*)".*?message: (message \d)', page, re.DOTALL)))
+    assert keys == [
+        {"timeout c1": "message 1", "timeout c2": "message 2"},
+        {"timeout c2": "message 2", "timeout c3": "message 3"},
+    ]
+
+
 def test_it_is_accessible_by_structure() -> None:
     parser = checked(render(view(status())))
     names = [tag for tag, _ in parser.tags]
