@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -80,6 +83,19 @@ def test_a_report() -> None:
         assert part in html
     assert parser.tags.count("h1") == 1
     assert len(html) < 200_000
+
+
+def test_its_policy_allows_its_style_and_nothing_else() -> None:
+    html = page(value_of(day(50, 1)))
+    found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert found is not None
+    assert style is not None
+    policy = unescape(found[1])
+    hashed = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'sha256-{hashed}'; base-uri 'none'; form-action 'none'"
+    assert html.index("Content-Security-Policy") < html.index("<body>")
+    assert " style=" not in html, "no attribute would pass the policy"
 
 
 def test_a_report_on_nothing_or_little() -> None:
