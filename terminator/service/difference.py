@@ -80,7 +80,8 @@ def _hosts(
     after = {host.names[0]: host for host in new.hosts}
     for name, host in after.items():
         if name not in before:
-            yield Change("host", "added", name, f"host {name}: added, {len(host.routes)} routes")
+            routes = "1 route" if len(host.routes) == 1 else f"{len(host.routes)} routes"
+            yield Change("host", "added", name, f"host {name}: added, {routes}")
             yield from _certificates(name, (), new_materials[name].pairs)
             continue
         yield from _host(name, before[name], host)

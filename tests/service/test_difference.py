@@ -91,7 +91,7 @@ def materials(config: Config, **pairs: tuple[Any, ...]) -> dict[str, Any]:
         pytest.param(
             [("[c.test]", "[d.test]")],
             [
-                "host d.test: added, 1 routes",
+                "host d.test: added, 1 route",
                 "host d.test: /a.pem: serial 5e1 (ecdsa, until 2027-01-02 03:04 UTC) added",
                 "host c.test: removed",
             ],
