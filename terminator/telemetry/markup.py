@@ -60,12 +60,12 @@ def digest(content: str) -> str:
 
 
 def document(title: str, body: str, *, head: str = "") -> str:
-    """A whole page. `head` and `body` are markup."""
+    """A whole page. `head` and `body` are markup; `head` comes before anything that is not ours, for a policy's sake."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="referrer" content="no-referrer">\n<title>{text(title)}</title>\n'
-        f"<style>{STYLE}</style>\n{head}</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f'{head}<meta name="referrer" content="no-referrer">\n<title>{text(title)}</title>\n'
+        f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 
