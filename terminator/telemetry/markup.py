@@ -60,7 +60,7 @@ def digest(content: str) -> str:
 
 
 def document(title: str, body: str, *, head: str = "") -> str:
-    """A whole page. `head` and `body` are markup; `head` comes before anything that is not ours, for a policy's sake."""
+    """A whole page. `head` and `body` are markup; `head` comes before what is not ours, for a policy's sake."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
