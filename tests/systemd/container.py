@@ -6,6 +6,7 @@ The container has its own processes, network (only `lo`) and mounts; commands en
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -17,48 +18,64 @@ from types import TracebackType
 
 ROOT = Path(__file__).parent.parent.parent
 TREE = os.environ.get("TERMINATOR_TEST_TREE", "/")
-BOOT_SECONDS = 20
+SYSTEM_PYTHON = "/usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'"
+BOOT_SECONDS = 60
+"""It takes one; a busy machine may take its time."""
 
 
 def why_not() -> str | None:
     """Why no container can be booted here, or None."""
     if os.geteuid() != 0:
         return "needs root"
-    for tool in ("systemd-nspawn", "nsenter", "mount"):
+    for tool in ("systemd-nspawn", "nsenter", "setpriv", "mount", "make"):
         if shutil.which(tool) is None:
-            return f"needs {tool} (Debian: apt-get install systemd-container)"
+            return f"needs {tool} (Debian: apt-get install systemd-container util-linux make)"
+    if TREE == "/" and subprocess.run(["/bin/sh", "-c", SYSTEM_PYTHON], check=False, capture_output=True).returncode:
+        return (
+            "needs the system's own /usr/bin/python3, 3.11 or newer, with venv (Debian: apt-get install python3-venv)"
+        )
     if "overlay" not in Path("/proc/filesystems").read_text():
         return "needs overlayfs"
     return None
 
 
 class Container:
-    """Booted on entry, powered off and forgotten on exit. `root` is its tree as seen from here."""
+    """Booted by `boot`, powered off and forgotten on exit. `root` is its tree as seen from here.
 
-    def __init__(self, folder: Path) -> None:
-        self._layers = folder / "layers"
-        self._layers.mkdir()
-        self.root = self._layers / "root"
+    `layer`: a folder whose files are copied over the machine's own, see `installed`.
+    """
+
+    def __init__(self, folder: Path, layer: Path | None = None) -> None:
+        self._folder = folder / "layers"
+        self._folder.mkdir()
+        self._layer = layer
+        self.root = self._folder / "root"
+        self.written = self._folder / "up"
+        """What was written to the tree so far."""
         self._console = folder / "console.log"
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._init = 0
+        self._started: list[subprocess.Popen[str]] = []
 
     def mount(self) -> None:
         """Makes the tree, to be filled before `boot`."""
-        _run("mount", "-t", "tmpfs", "tmpfs", str(self._layers))
+        _run("mount", "-t", "tmpfs", "tmpfs", str(self._folder))
         for name in ("up", "work", "root"):
-            (self._layers / name).mkdir()
-        options = f"lowerdir={TREE},upperdir={self._layers}/up,workdir={self._layers}/work"
+            (self._folder / name).mkdir()
+        options = f"lowerdir={TREE},upperdir={self.written},workdir={self._folder}/work"
         _run("mount", "-t", "overlay", "overlay", "-o", options, str(self.root))
         for wanted in ("multi-user.target.wants", "timers.target.wants", "sockets.target.wants"):
             shutil.rmtree(self.root / "etc/systemd/system" / wanted, ignore_errors=True)
+        if self._layer is not None:
+            _run("cp", "-a", f"{self._layer}/.", str(self.root))
 
     def boot(self) -> None:
-        command = ["systemd-nspawn", "-q", "-M", f"terminator-{os.getpid()}", "-D", str(self.root), "--register=no"]
-        command += ["--keep-unit", "--private-network", "--console=pipe", "-b", "systemd.unit=basic.target"]
+        # Should this process be killed, the container goes with it.
+        command = ["setpriv", "--pdeathsig", "KILL", "systemd-nspawn", "-q", "-M", f"terminator-{os.getpid()}"]
+        command += ["-D", str(self.root), "--register=no", "--keep-unit", "--private-network", "--console=pipe"]
         with self._console.open("wb") as console:
             self._nspawn = subprocess.Popen(
-                command,
+                [*command, "-b", "systemd.unit=basic.target"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -68,17 +85,22 @@ class Container:
                 start_new_session=True,
             )
         deadline = time.monotonic() + BOOT_SECONDS
-        while time.monotonic() < deadline:
-            if self._nspawn.poll() is not None:
-                break
-            children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text().split()
+        while time.monotonic() < deadline and self._nspawn.poll() is None:
+            children = self._children()
             if children:
-                self._init = int(children[0])
+                self._init = children[0]
                 state = self.run("systemctl", "is-system-running", check=False).stdout.strip()
                 if state in ("running", "degraded"):
                     return
             time.sleep(0.1)
         raise RuntimeError(f"the container did not boot:\n{self._console.read_text(errors='replace')[-3000:]}")
+
+    def _children(self) -> list[int]:
+        assert self._nspawn is not None
+        pid = self._nspawn.pid
+        with suppress(FileNotFoundError):
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return []
 
     def run(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs a command inside, waits for it."""
@@ -95,14 +117,16 @@ class Container:
         return done
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Runs a command inside, beside the test."""
-        return subprocess.Popen(
+        """Runs a command inside, beside the test; whatever is left of it goes with the container."""
+        started = subprocess.Popen(
             self._inside(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(started)
+        return started
 
     def _inside(self, command: tuple[str, ...]) -> list[str]:
         environment = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
@@ -114,22 +138,50 @@ class Container:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._nspawn is not None:
-            if self._nspawn.poll() is None and self._init:
-                with suppress(ProcessLookupError):
-                    os.kill(self._init, signal.SIGKILL)  # nothing in it is worth an orderly end
-            self._nspawn.terminate()
-            self._nspawn.wait(20)
-        for mounted in (self.root, self._layers):
-            subprocess.run(["umount", "-l", str(mounted)], check=False, capture_output=True)
+        try:
+            if self._nspawn is not None:
+                if self._nspawn.poll() is None and self._init:
+                    with suppress(ProcessLookupError):
+                        os.kill(self._init, signal.SIGKILL)  # nothing in it is worth an orderly end
+                self._nspawn.terminate()
+                try:
+                    self._nspawn.wait(20)
+                except subprocess.TimeoutExpired:
+                    self._nspawn.kill()
+                    self._nspawn.wait()
+            for started in self._started:
+                started.kill()
+                started.communicate()  # closes the pipe too, which a test that failed has left open
+        finally:
+            for mounted in (self.root, self._folder):
+                subprocess.run(["umount", "-l", str(mounted)], check=False, capture_output=True)
+
+
+def installed(folder: Path) -> Path:
+    """A layer with what `make install` writes; made once in `folder`, which all processes of a test run share."""
+    layer, complete = folder / "installed", folder / "installed.complete"
+    with (folder / "installed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            shutil.rmtree(layer, ignore_errors=True)
+            work = folder / "installing"
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            with Container(work) as container:
+                container.mount()
+                install(container)
+                _run("cp", "-a", str(container.written), str(layer))
+                # What stands for a file that was removed; each container removes it itself.
+                _run("find", str(layer), "-type", "c", "-delete")
+            complete.touch()
+    return layer
 
 
 def install(container: Container) -> None:
     """`make install` into the tree of a container that is not booted yet: it has no network afterwards."""
     clean = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHON": "/usr/bin/python3"}
     if TREE == "/":
-        environment = {**clean, "DESTDIR": str(container.root)}
-        subprocess.run([ROOT / "packaging/install.sh", "install"], check=True, env=environment, capture_output=True)
+        _run("make", "-C", str(ROOT), "install", f"DESTDIR={container.root}", "PYTHON=/usr/bin/python3", env=clean)
         return
     # The environment is bound to the other tree's interpreter, so it is made in there.
     source = container.root / "usr/src/terminator"
@@ -144,5 +196,7 @@ def install(container: Container) -> None:
         _run("umount", str(container.root / "proc"))
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def _run(*command: str, env: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
