@@ -21,7 +21,7 @@ from terminator.backend.fleet import Fleet
 from terminator.backend.load import SharedLoad
 from terminator.backend.probe import Prober
 from terminator.config.model import Listener
-from terminator.errors import TerminatorError
+from terminator.errors import CertificateError, TerminatorError
 from terminator.proxy.acceptor import Listening
 from terminator.proxy.generation import Generation, Plan, build
 from terminator.proxy.traffic import Traffic
@@ -96,6 +96,10 @@ class _Worker:
         self._prober = Prober(self._fleet)
         self._board.on_overflow = lambda text: self._journal.emit(ServerNotice(topic="metrics_full", message=text))
         self._drops = DropMeter(self._journal, self._board)
+        try:
+            self._contexts.log_keys()
+        except CertificateError as error:
+            self._journal.emit(ServerNotice(topic="key_log", message=str(error)))
         self._traffic = Traffic(
             worker=self._job.number,
             workers=self._job.workers,

@@ -57,8 +57,10 @@ def build(
     *,
     capabilities: Capabilities,
     tickets: Tickets | None = None,
+    log_keys: bool = False,
 ) -> ssl.SSLContext:
-    """The context of one host. Takes about 1 ms; the result is never changed but for its ticket key.
+    """The context of one host. Takes about 1 ms; the result is never changed but for its ticket key. log_keys: opens
+    the key log, if the host has one; see `ContextStore.log_keys` for why not everybody may.
 
     Raises ConfigError for a policy that this OpenSSL cannot do, CertificateError for what it does not load.
     """
@@ -80,7 +82,7 @@ def build(
             context.load_dh_params(path)
     _set_client_authentication(context, material, capabilities)
     _set_resumption(context, material, capabilities, tickets)
-    if material.key_log_file is not None:
+    if log_keys and material.key_log_file is not None:
         _log_keys(context, material.key_log_file)
     return context
 
@@ -124,7 +126,18 @@ class ContextStore:
         self.capabilities = capabilities
         self._tickets = tickets if capabilities.ticket_keys else None
         self._materials: Materials = {}
+        self._logs_keys = False
         self.contexts: Mapping[str, ssl.SSLContext] = {}
+
+    def log_keys(self) -> None:
+        """From now on, where it is configured, keys are logged. For a worker, once it has been forked: descriptors are
+        closed in a child, and what OpenSSL had opened before it would write to whatever takes the number then, be it
+        somebody's connection. Raises CertificateError for a file that cannot be used.
+        """
+        self._logs_keys = True
+        for host, material in self._materials.items():
+            if material.key_log_file is not None:
+                _log_keys(self.contexts[host], material.key_log_file)
 
     def prepare(self, materials: Materials) -> Prepared:
         """Builds what changed aside; nothing in force is touched.
@@ -142,7 +155,9 @@ class ContextStore:
                 contexts[host] = self.contexts[host]
                 continue
             try:
-                contexts[host] = build(material, capabilities=self.capabilities, tickets=tickets)
+                contexts[host] = build(
+                    material, capabilities=self.capabilities, tickets=tickets, log_keys=self._logs_keys
+                )
                 fresh.append(host)
             except ConfigError as error:
                 problems += [f"host {host}: {problem}" for problem in error.problems]

@@ -165,14 +165,35 @@ def test_renegotiation_is_refused(workshop: Workshop) -> None:
 
 def test_the_key_log_is_written(workshop: Workshop, tmp_path: Path) -> None:
     host = replace(workshop.host(), key_log_file=str(tmp_path / "keys"))
-    converse(workshop.context(host), workshop.client())
+
+    def build_logging(host: HostMaterial) -> ssl.SSLContext:
+        return build(host, capabilities=workshop.capabilities, log_keys=True)
+
+    converse(build_logging(host), workshop.client())
     assert "SERVER_TRAFFIC_SECRET_0" in (tmp_path / "keys").read_text()
     assert stat.filemode((tmp_path / "keys").stat().st_mode) == "-rw-------"
     (tmp_path / "keys").chmod(0o640)
     with pytest.raises(CertificateError, match="others can neither read nor write"):
-        workshop.context(host)
+        build_logging(host)
     with pytest.raises(CertificateError, match="the key log cannot be written: No such file"):
-        workshop.context(replace(host, key_log_file=str(tmp_path / "none" / "keys")))
+        build_logging(replace(host, key_log_file=str(tmp_path / "none" / "keys")))
+
+
+def test_nothing_is_opened_for_the_key_log_before_the_fork(workshop: Workshop, tmp_path: Path) -> None:
+    """A worker closes what it has not asked for; OpenSSL would go on writing to whatever takes the number."""
+    host = replace(workshop.host(), key_log_file=str(tmp_path / "keys"))
+    other = replace(workshop.host("b.example"), key_log_file=str(tmp_path / "keys"))
+    store = ContextStore(workshop.capabilities, TICKETS)
+    store.commit(store.prepare({"a.example": host}))
+    converse(store.contexts["a.example"], workshop.client())
+    assert not (tmp_path / "keys").exists()
+    store.log_keys()
+    converse(store.contexts["a.example"], workshop.client())
+    written = (tmp_path / "keys").read_text()
+    assert "SERVER_TRAFFIC_SECRET_0" in written
+    store.commit(store.prepare({"a.example": host, "b.example": other}))  # as a reload does it
+    converse(store.contexts["b.example"], workshop.client(), "b.example")
+    assert len((tmp_path / "keys").read_text()) > len(written)
 
 
 def test_a_policy_that_cannot_be_is_refused(workshop: Workshop) -> None:
@@ -335,8 +356,10 @@ def test_all_hosts_that_cannot_be_built_are_named(workshop: Workshop) -> None:
         "d.example": workshop.host("d.example", ciphers=["AES128-SHA"]),
         "e.example": replace(workshop.host("e.example"), key_log_file="/nonexistent/keys"),
     }
+    store = ContextStore(workshop.capabilities)
+    store.log_keys()
     with pytest.raises(ConfigError) as refusal:
-        ContextStore(workshop.capabilities).prepare(hosts)
+        store.prepare(hosts)
     assert [problem.partition(": ")[0] for problem in refusal.value.problems] == ["host d.example", "host e.example"]
 
 
