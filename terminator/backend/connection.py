@@ -125,7 +125,7 @@ class BackendConnection:
             if self._incoming.overflows:
                 raise BackendInvalid(f"the response head passes {MAX_HEAD_BYTES} bytes")
             try:
-                data = await self.stream.receive(RECEIVE_BYTES)
+                data = await self.stream.receive_later(RECEIVE_BYTES)
             except BackendClosed as error:
                 if self.response_begun:
                     raise BackendTruncated(

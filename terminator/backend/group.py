@@ -162,8 +162,28 @@ class BackendGroup:
             slow_start=self.backend.slow_start,
         )
 
-    async def lease(
+    def lease_now(
+        self, *, tried: set[str], hash_key: bytes, fresh: bool, private: PrivateConnections | None = None
+    ) -> Lease | Server | None:
+        """A kept connection to the server chosen for one attempt; else the server, which a connection is to be made to,
+        or None where all are full: then `lease_later` must follow at once.
+
+        tried:    keys of servers that earlier attempts of this request went to; they are not chosen again, and the one
+                  that is chosen now is added
+        fresh:    not a kept connection: the last attempt found one dead
+        private:  the client's own connections, where they are not shared among clients
+
+        Raises `NoServer`.
+        """
+        now = trio.current_time()
+        chosen = self._pick(tried, hash_key, now)
+        if chosen is Refusal.FULL:
+            return None
+        return self._begin(self._admitted(chosen, tried), tried, fresh, private, now, 0.0)
+
+    async def lease_later(
         self,
+        server: Server | None,
         *,
         tried: set[str],
         hash_key: bytes,
@@ -171,34 +191,45 @@ class BackendGroup:
         fresh: bool,
         private: PrivateConnections | None = None,
     ) -> Lease:
-        """A connection to the server chosen for one attempt.
-
-        tried:    keys of servers that earlier attempts of this request went to; they are not chosen again, and the one
-                  that is chosen now is added
-        fresh:    not a kept connection: the last attempt found one dead
-        private:  the client's own connections, where they are not shared among clients
+        """What `lease_now` could not give without waiting: a new connection to `server`, or first a place on one.
 
         Raises `NoServer`, `QueueFull`, `QueueTimeout`, `ConnectFailed`, `ConnectTimeout`: nothing has been sent then.
         """
         began_at = trio.current_time()
-        server = await self._server(tried, hash_key)
-        tried.add(server.key)
+        if server is None:
+            chosen = self._admitted(await self._queue(tried, hash_key), tried)
+            now = trio.current_time()
+            found = self._begin(chosen, tried, fresh, private, now, now - began_at)
+            if isinstance(found, Lease):
+                return found
+            server = found
         chosen_at = trio.current_time()
-        server.count(1)
-        server.health.chosen(chosen_at)
         try:
-            connection = None if fresh else self._kept(server, chosen_at, private)
-            reused = connection is not None
-            if connection is None:
-                connection = await self._connect(server, connect_seconds, private)
+            connection = await self._connect(server, connect_seconds, private)
         except BackendError as error:
             self.ended(server, trio.current_time(), error, None, reused=False)
             raise
         except BaseException:
             self.ended(server, trio.current_time(), None, None, reused=False)
             raise
-        connect_time = 0.0 if reused else trio.current_time() - chosen_at
-        return Lease(self, server, connection, reused, chosen_at - began_at, connect_time, private)
+        connect_seconds = trio.current_time() - chosen_at
+        return Lease(self, server, connection, False, chosen_at - began_at, connect_seconds, private)
+
+    def _begin(
+        self,
+        server: Server,
+        tried: set[str],
+        fresh: bool,
+        private: PrivateConnections | None,
+        now: float,
+        queue_seconds: float,
+    ) -> Lease | Server:
+        """An attempt on `server` begins, to be `ended`."""
+        tried.add(server.key)
+        server.count(1)
+        server.health.chosen(now)
+        connection = None if fresh else self._kept(server, now, private)
+        return server if connection is None else Lease(self, server, connection, True, queue_seconds, 0.0, private)
 
     def _kept(self, server: Server, now: float, private: PrivateConnections | None) -> BackendConnection | None:
         idle_seconds = self.backend.keepalive.idle_timeout
@@ -206,19 +237,20 @@ class BackendGroup:
             return private.take_idle(server, now, idle_seconds)
         return server.take_idle(now, idle_seconds)
 
-    async def _server(self, tried: set[str], hash_key: bytes) -> Server:
-        waiting = self.standing.waiting
-        chosen = self._pick(tried, hash_key)
+    async def _queue(self, tried: set[str], hash_key: bytes) -> Member | Refusal:
+        waiting, queue = self.standing.waiting, self.backend.queue
+        if waiting.statistics().tasks_waiting >= queue.length:
+            raise QueueFull(f"{queue.length} requests wait for {self.name} already")
+        chosen: Member | Refusal = Refusal.FULL
+        with trio.move_on_after(queue.timeout):
+            while chosen is Refusal.FULL:
+                await waiting.park()
+                chosen = self._pick(tried, hash_key, trio.current_time())
         if chosen is Refusal.FULL:
-            queue = self.backend.queue
-            if waiting.statistics().tasks_waiting >= queue.length:
-                raise QueueFull(f"{queue.length} requests wait for {self.name} already")
-            with trio.move_on_after(queue.timeout):
-                while chosen is Refusal.FULL:
-                    await waiting.park()
-                    chosen = self._pick(tried, hash_key)
-            if chosen is Refusal.FULL:
-                raise QueueTimeout(f"no server of {self.name} came free within {queue.timeout:g} s")
+            raise QueueTimeout(f"no server of {self.name} came free within {queue.timeout:g} s")
+        return chosen
+
+    def _admitted(self, chosen: Member | Refusal, tried: set[str]) -> Server:
         if isinstance(chosen, Refusal):
             if not tried:
                 self._say_unavailable("requests are answered 503")
@@ -229,8 +261,7 @@ class BackendGroup:
             self._say_unavailable("fail_open: requests go to servers that are down")
         return chosen.server
 
-    def _pick(self, tried: set[str], hash_key: bytes) -> Member | Refusal:
-        now = trio.current_time()
+    def _pick(self, tried: set[str], hash_key: bytes, now: float) -> Member | Refusal:
         for member in self._members:
             member.refresh(now)
         if self._shared is not None and now - self._looked_at > LOOK_SECONDS:

@@ -12,6 +12,7 @@ from terminator.errors import BackendClosed, ClientGone, ConnectFailed
 from terminator.proxy.acceptor import Listening
 from terminator.proxy.client import serve_requests
 from terminator.proxy.client_half import ClientHalf
+from terminator.proxy.deadline import Deadline
 from terminator.proxy.facts import Client, Origin, origin_of, parsed_networks
 from terminator.proxy.generation import HostEntry
 from terminator.proxy.tunnel import Tunnel
@@ -48,7 +49,7 @@ async def _serve_client(traffic: Traffic, client: Client) -> None:
 
     def gone() -> None:
         client.gone = True
-        if client.deadline is not None:
+        if client.deadline not in traffic.idle:  # whoever waits for its next request sees the end by itself
             client.deadline.fail(ClientGone("the client closed the connection while its response was awaited"))
 
     traffic.departures.watch(stream.sock, gone)
@@ -56,6 +57,7 @@ async def _serve_client(traffic: Traffic, client: Client) -> None:
         await serve_requests(traffic, client)
     finally:
         traffic.departures.forget(stream.sock)
+        client.deadline.end()
         stream.close()
         if client.private is not None:
             client.private.close()
@@ -180,6 +182,7 @@ class _Arrival:
             tls_version=facts.protocol_version or "",
             tls_cipher=facts.cipher or "",
             facts=facts,
+            deadline=Deadline(self._traffic.alarms),
             idle_since=trio.current_time(),
             proxied=self._proxy_header,
         )

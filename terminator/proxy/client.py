@@ -8,6 +8,7 @@ import trio
 
 from terminator.errors import ClientError, ClientGone, HeadTimeout, TerminatorError
 from terminator.proxy.client_half import ClientHalf
+from terminator.proxy.deadline import Deadline
 from terminator.proxy.exchange import LINGER_SECONDS, Exchange
 from terminator.proxy.facts import Client
 from terminator.telemetry.events import HttpRequest
@@ -22,7 +23,7 @@ async def serve_requests(traffic: Traffic, client: Client) -> None:
     """Exchanges one after the other, until either side wants no more. The caller closes the stream."""
     half = client.half
     served = 0
-    while await _next_request(traffic, client, first=not served):
+    while await next_request(traffic, half, client.deadline, first=not served):
         began_at = trio.current_time()
         head = await _receive_head(traffic, client, began_at)
         if head is None:
@@ -35,22 +36,31 @@ async def serve_requests(traffic: Traffic, client: Client) -> None:
         client.idle_since = trio.current_time()
 
 
-async def _next_request(traffic: Traffic, client: Client, *, first: bool) -> bool:
+async def next_request(traffic: Traffic, half: ClientHalf, deadline: Deadline, *, first: bool) -> bool:
     """Waits between requests; False when the connection is to be closed instead."""
-    half, timeouts = client.half, traffic.generation.config.timeouts
-    if half.request_waiting():
+    timeouts = traffic.generation.config.timeouts
+    if half.request_begun:
         return True
-    if traffic.draining and not first:
-        return False
+    if first or traffic.draining:
+        # The first request often comes with the end of the handshake. Later ones are hardly ever there already, and a
+        # look would be in vain; but in a drain it must be known.
+        if half.request_waiting():
+            return True
+        if traffic.draining and not first:
+            return False
     for seconds in (timeouts.client_idle, timeouts.request_head):
-        with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
-            traffic.idle.add(scope)
-            try:
-                return await half.wait_for_request()
-            except ClientGone:
-                return False  # a reset between requests is a routine goodbye
-            finally:
-                traffic.idle.discard(scope)
+        deadline.begin(half.stream)
+        deadline.expect(HeadTimeout, seconds, "no request")
+        traffic.idle.add(deadline)
+        try:
+            return await half.wait_for_request()
+        except ClientGone:
+            return False  # a reset between requests is a routine goodbye
+        except HeadTimeout:
+            pass  # the time is up, or a drain has begun
+        finally:
+            traffic.idle.discard(deadline)
+            deadline.done()
         if half.request_waiting():
             return True  # it came at the very moment of the drain
         if not (first and traffic.draining):

@@ -59,6 +59,11 @@ class ClientHalf:
 
     # ------------------------------------------------------------------------------------------------- the request
 
+    @property
+    def request_begun(self) -> bool:
+        """Whether a byte of the next request has been received."""
+        return len(self._incoming) > 0
+
     def request_waiting(self) -> bool:
         """Whether a byte of the next request has been received already, or can be without waiting."""
         if not len(self._incoming):
@@ -71,7 +76,7 @@ class ClientHalf:
     async def wait_for_request(self) -> bool:
         """True as soon as a byte of the next request is there, False when the client has said goodbye instead."""
         while not len(self._incoming):
-            data = await self.stream.receive(RECEIVE_BYTES)
+            data = await self.stream.receive_later(RECEIVE_BYTES)
             if not data:
                 return False
             self._take_in(data)

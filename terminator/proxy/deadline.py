@@ -1,46 +1,85 @@
-"""One cancel scope whose deadline moves from step to step, and which knows what was being waited for when it passed.
+"""The time limit of a connection, moved from step to step, which knows what was being waited for when it passed.
 
-A scope per step costs several µs each time; an exchange has a handful of steps, and only one of them is current.
+It ends a wait by interrupting the streams that are waited on, so the step itself raises the reason; where something
+else is waited for (a server, a connection to it) there is a cancel scope, for just that long.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
 from terminator.errors import TerminatorError
+from terminator.transport.alarms import Alarm, Alarms
+from terminator.transport.stream import Stream
 
 
 class Deadline:
-    """Used as `with deadline.scope:`; each step then calls `expect`. Afterwards `failure` says why it was cancelled."""
+    """One per client connection. For each wait or exchange `begin` is called, then `expect` for each step, at last
+    `done`. Whoever drops the connection calls `end`."""
 
-    __slots__ = ("_awaited", "_failure", "_text", "scope")
+    __slots__ = ("_alarm", "_awaited", "_failure", "_scope", "_streams", "_text")
 
-    def __init__(self) -> None:
-        self.scope = trio.CancelScope()
+    def __init__(self, alarms: Alarms) -> None:
+        self._alarm = Alarm(alarms, self._ring)
         self._awaited: type[TerminatorError] = TerminatorError
         self._text = ""
         self._failure: TerminatorError | None = None
+        self._streams: tuple[Stream, ...] = ()
+        self._scope: trio.CancelScope | None = None
+
+    def begin(self, *streams: Stream) -> None:
+        """From now until `done` a failure interrupts these."""
+        self._streams = streams
 
     def expect(self, awaited: type[TerminatorError], seconds: float, text: str) -> None:
-        """From now on at most `seconds` may pass until the next call, else the scope ends and `failure` is
+        """At most `seconds`, by a tenth of a second, may pass until the next call, else all fails with
         `awaited(text)`."""
         self._awaited = awaited
         self._text = text
-        self.scope.deadline = trio.current_time() + seconds
+        self._alarm.set(trio.current_time() + seconds)
 
     def rest(self) -> None:
         """For now no time limit: what follows watches the time itself."""
-        self.scope.deadline = math.inf
+        self._alarm.off()
 
     def fail(self, error: TerminatorError) -> None:
-        """Ends the scope at once, for a reason found by another task; the first reason stands."""
-        if self._failure is None:
+        """Ends what is being waited for, for a reason found by another task; the first reason stands. Nothing happens
+        when nothing has begun."""
+        if self._failure is None and (self._streams or self._scope is not None):
             self._failure = error
-        self.scope.cancel()
+            for stream in self._streams:
+                stream.interrupt(error)
+            if self._scope is not None:
+                self._scope.cancel()
 
-    @property
-    def failure(self) -> TerminatorError:
-        """Why the scope was cancelled. Only meaningful when `scope.cancelled_caught`."""
-        return self._failure if self._failure is not None else self._awaited(self._text)
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Around a wait for something that is no stream of ours; raises the failure that ended it."""
+        scope = self._scope = trio.CancelScope()
+        try:
+            with scope:
+                yield
+        finally:
+            self._scope = None
+        if scope.cancelled_caught and self._failure is not None:
+            raise self._failure
+
+    def done(self) -> None:
+        """Nothing is waited for any more; the streams may be used again."""
+        self._alarm.off()
+        if self._failure is not None:
+            self._failure = None
+            for stream in self._streams:
+                stream.resume()
+        self._streams = ()
+
+    def end(self) -> None:
+        """For good."""
+        self.done()
+        self._alarm.end()
+
+    def _ring(self) -> None:
+        self.fail(self._awaited(self._text))

@@ -71,12 +71,12 @@ class Client:
     tls_version: str
     tls_cipher: str
     facts: HandshakeFacts
+    deadline: Deadline
+    """Of what is under way, so that a departure can end it."""
     idle_since: float
     """When the last response ended, or the handshake, by the loop's clock in seconds."""
     proxied: ProxyHeader | None = None
     """What a trusted proxy in front told of the connection."""
-    deadline: Deadline | None = None
-    """Of the exchange under way, so that a departure can end it."""
     gone: bool = False
     """Its end has been seen."""
     private: PrivateConnections | None = None

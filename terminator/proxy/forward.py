@@ -12,7 +12,6 @@ import trio
 
 from terminator.backend.group import BackendGroup, Lease
 from terminator.errors import BackendClosed, BackendError, ClientError, ClientGone, NoServer, TerminatorError
-from terminator.proxy.deadline import Deadline
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation
 from terminator.proxy.relay import Answer, Relay
@@ -102,51 +101,44 @@ class Forward:
 
     async def _attempt(self, target: str, fields: Fields, tried: set[str], fresh: bool) -> None:
         """One try on one server. Raises what ended it; the lease is given back in every case."""
-        deadline, client, group, treatment = Deadline(), self._client, self._group, self._treatment
-        client.deadline = deadline
+        client, group, treatment = self._client, self._group, self._treatment
+        deadline = client.deadline
         lease: Lease | None = None
         relay: Relay | None = None
         failure: TerminatorError | None = None
         before = frozenset(tried)
         self.lease = None
         try:
-            with deadline.scope:
-                if client.gone:
-                    raise ClientGone("the client closed the connection before its request was forwarded")
-                self.lease = lease = await group.lease(
-                    tried=tried,
-                    hash_key=self._wording.hash_key(group.backend.hash_key),
-                    connect_seconds=self._connect_seconds,
-                    fresh=fresh,
-                    private=client.private_connections() if group.announces_clients else None,
-                )
-                self.relay = relay = Relay(
-                    client.half,
-                    lease.connection,
-                    self._head,
-                    deadline,
-                    treatment.patience,
-                    treatment.max_body_bytes,
-                    self._answer,
-                )
-                lease.connection.begin(
-                    self._head.method,
-                    target,
-                    fields,
-                    self._head.framing,
-                    upgrading=self._head.upgrade is not None,
-                )
-                answer = await relay.run()
-                self.status = answer.status
-            if deadline.scope.cancelled_caught:
-                raise deadline.failure
-            if relay is not None and relay.upgraded is not None and lease is not None:
+            if client.gone:
+                raise ClientGone("the client closed the connection before its request was forwarded")
+            self.lease = lease = await self._lease(tried, fresh)
+            deadline.begin(lease.connection.stream, client.half.stream)
+            self.relay = relay = Relay(
+                client.half,
+                lease.connection,
+                self._head,
+                deadline,
+                treatment.patience,
+                treatment.max_body_bytes,
+                self._answer,
+            )
+            lease.connection.begin(
+                self._head.method,
+                target,
+                fields,
+                self._head.framing,
+                upgrading=self._head.upgrade is not None,
+            )
+            answer = await relay.run()
+            self.status = answer.status
+            if relay.upgraded is not None:
+                deadline.done()
                 await self._tunnel(lease, relay.upgraded)
         except (ClientError, BackendError) as error:
             failure = error
             raise
         finally:
-            client.deadline = None
+            deadline.done()
             if lease is not None:
                 self.server = lease.server.key
                 lease.release(failure, status=self.status)
@@ -155,6 +147,23 @@ class Forward:
                 for key in tried - before:  # there was no connection to it
                     self.server = key
                     self._traffic.meters.attempt(group.name, key, failure.reason, None, None)
+
+    async def _lease(self, tried: set[str], fresh: bool) -> Lease:
+        group = self._group
+        private = self._client.private_connections() if group.announces_clients else None
+        hash_key = self._wording.hash_key(group.backend.hash_key)
+        found = group.lease_now(tried=tried, hash_key=hash_key, fresh=fresh, private=private)
+        if isinstance(found, Lease):
+            return found
+        with self._client.deadline.scope():
+            return await group.lease_later(
+                found,
+                tried=tried,
+                hash_key=hash_key,
+                connect_seconds=self._connect_seconds,
+                fresh=fresh,
+                private=private,
+            )
 
     def _count_attempt(self, lease: Lease, relay: Relay | None, failure: TerminatorError | None) -> None:
         response_seconds = None

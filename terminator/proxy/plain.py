@@ -15,8 +15,9 @@ import trio
 
 from terminator.errors import ClientError, ClientGone, HeadTimeout, TerminatorError
 from terminator.proxy.acceptor import Listening
-from terminator.proxy.client import refuse
+from terminator.proxy.client import next_request, refuse
 from terminator.proxy.client_half import ClientHalf
+from terminator.proxy.deadline import Deadline
 from terminator.telemetry.events import HttpRequest
 from terminator.transport.stream import Stream
 from terminator.wire import replies
@@ -38,39 +39,18 @@ async def serve(
     address, port = (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
     if not traffic.admission.enter(address, traffic.generation.config.limits.connections_per_ip):
         return
+    deadline = Deadline(traffic.alarms)
     try:
         began_at, first = accepted_at, True
-        while await _next_request(traffic, half, first=first):
+        while await next_request(traffic, half, deadline, first=first):
             first = False
             idle_since, began_at = began_at, trio.current_time()
             record = _Record(connection_id, listening.name, address, port, idle_since, began_at)
             if not await _answer_one(traffic, listening, half, record):
                 return
     finally:
+        deadline.end()
         traffic.admission.leave(address)
-
-
-async def _next_request(traffic: Traffic, half: ClientHalf, *, first: bool) -> bool:
-    """As on a TLS listener: whoever has just connected did so to ask something, and gets time for it in a drain."""
-    timeouts = traffic.generation.config.timeouts
-    if half.request_waiting():
-        return True
-    if traffic.draining and not first:
-        return False
-    for seconds in (timeouts.client_idle, timeouts.request_head):
-        with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
-            traffic.idle.add(scope)
-            try:
-                return await half.wait_for_request()
-            except ClientGone:
-                return False
-            finally:
-                traffic.idle.discard(scope)
-        if half.request_waiting():
-            return True
-        if not (first and traffic.draining):
-            return False
-    return False
 
 
 class _Record:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import trio
-
 from terminator.errors import BackendTruncated
 from terminator.transport.stream import PIECE_BYTES, Stream
 
@@ -42,7 +40,7 @@ async def pour(
             count = source.sock.recv_into(_scratch, min(left, SCRATCH_BYTES))
         except source.wants_read:
             before_wait()
-            await trio.lowlevel.wait_readable(source.sock)
+            await source.wait_readable()
             after_wait()
             continue
         except OSError as error:

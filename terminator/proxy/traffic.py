@@ -18,9 +18,11 @@ from email.utils import formatdate
 import trio
 
 from terminator.backend.fleet import Fleet
+from terminator.errors import HeadTimeout
 from terminator.proxy import arrival, plain
 from terminator.proxy.acceptor import Listening, accept, take_waiting
 from terminator.proxy.admission import Admission
+from terminator.proxy.deadline import Deadline
 from terminator.proxy.departures import Departures
 from terminator.proxy.generation import Generation
 from terminator.proxy.meters import Meters
@@ -28,6 +30,7 @@ from terminator.telemetry.board import Writer
 from terminator.telemetry.events import Event, ServerCrash
 from terminator.telemetry.examples import FailureExamples
 from terminator.tls.openssl import Capabilities
+from terminator.transport.alarms import Alarms
 
 SWEEP_SECONDS = 5.0
 """How often idle backend connections are looked through for those past their time."""
@@ -65,10 +68,9 @@ class Traffic:
         self.open_connections = 0
         self.departures = Departures()
         self.admission = Admission()
-        self.idle: set[trio.CancelScope] = set()
-        """Scopes of connections that wait between requests: a drain ends them at once."""
-        self.waiting = 0
-        """Connections that wait for a request."""
+        self.alarms = Alarms()
+        self.idle: set[Deadline] = set()
+        """Of connections that wait between requests: a drain ends them at once."""
         self.failure_examples = FailureExamples()
         self.logs_requests = generation.config.log.requests != "off"
         self.logs_handshakes = generation.config.log.handshakes != "off"
@@ -94,14 +96,15 @@ class Traffic:
             self.add_listener(listening)
         async with trio.open_nursery() as chores:
             chores.start_soon(self.departures.run)
+            chores.start_soon(self.alarms.run)
             chores.start_soon(self._sweep)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as acceptors:
                     async for listening in self._arrivals:  # ends when `drain` closes the channel
                         acceptors.start_soon(self._listen, listening, connections)
                     acceptors.cancel_scope.cancel()
-                for scope in list(self.idle):
-                    scope.cancel()
+                for deadline in list(self.idle):
+                    deadline.fail(HeadTimeout("the service drains"))
                 self._cutting = connections.cancel_scope
                 self._cutting.deadline = self._cut_at
             chores.cancel_scope.cancel()
@@ -145,7 +148,7 @@ class Traffic:
 
     def note_gauges(self) -> None:
         """Writes to the board how connections and servers are at this moment; call about once a second."""
-        self.meters.connections(self.open_connections, self.waiting)
+        self.meters.connections(self.open_connections, len(self.idle))
         now = trio.current_time()
         for group in self.generation.backends.values():
             self.meters.queued(group.name, group.queued)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import ssl
 from typing import ClassVar
 
-import trio
-
 from terminator.errors import ClientGone, ClientStalled
 from terminator.tls import openssl
 from terminator.transport.stream import Stream
@@ -47,7 +45,7 @@ class TlsStream(Stream):
     async def wait_readable(self) -> None:
         """Returns at once while OpenSSL holds decrypted bytes that the kernel no longer shows."""
         if not self.sock.pending():
-            await trio.lowlevel.wait_readable(self.sock)
+            await super().wait_readable()
 
     async def end(self) -> None:
         """Sends close_notify (RFC 8446 §6.1), which ends our direction; the TCP connection stays whole, since peers

@@ -39,7 +39,7 @@ class Stream:
 
     wants_read: ClassVar[tuple[type[OSError], ...]] = (BlockingIOError,)
     wants_write: ClassVar[tuple[type[OSError], ...]] = (BlockingIOError,)
-    __slots__ = ("_turn", "broken", "clean_end", "ended", "gone", "sock", "stall_seconds", "stalled")
+    __slots__ = ("_turn", "broken", "clean_end", "ended", "gone", "interruption", "sock", "stall_seconds", "stalled")
 
     def __init__(
         self, sock: socket.socket, gone: type[TerminatorError], stalled: type[TerminatorError] | None = None
@@ -55,6 +55,8 @@ class Stream:
         """The end was announced as the protocol asks; a body that ends by it is complete."""
         self.broken = False
         """Nothing more may be sent: the connection is reset, or a piece is half through."""
+        self.interruption: TerminatorError | None = None
+        """Why nobody may wait here, see `interrupt`."""
         self._turn = TURN_BYTES
 
     def receive_now(self, max_bytes: int = PIECE_BYTES) -> bytes | None:
@@ -82,10 +84,17 @@ class Stream:
     async def receive(self, max_bytes: int = PIECE_BYTES) -> bytes:
         """At least one byte, or b"" at the end of the stream. Raises `gone` on a reset."""
         while (data := self.receive_now(max_bytes)) is None:
-            await trio.lowlevel.wait_readable(self.sock)
+            await self.wait_readable()
             self._turn = TURN_BYTES
         await self.give_way(len(data))
         return data
+
+    async def receive_later(self, max_bytes: int = PIECE_BYTES) -> bytes:
+        """The same where nothing can be there yet: it waits first, which saves a vain look."""
+        if not self.ended:
+            await self.wait_readable()
+            self._turn = TURN_BYTES
+        return await self.receive(max_bytes)
 
     def send_now(self, piece: Bytes) -> int:
         """Sends what can be sent of `piece` without waiting; how many bytes that was. After less than all of it `send`
@@ -131,8 +140,13 @@ class Stream:
         that is slow is told from one that is dead by whether the bytes that it has not acknowledged become fewer."""
         while True:
             unread = self._unread_by_peer()
+            if self.interruption is not None:
+                raise self.interruption
             with trio.move_on_after(self.stall_seconds):
-                await trio.lowlevel.wait_writable(self.sock)
+                try:
+                    await trio.lowlevel.wait_writable(self.sock)
+                except trio.ClosedResourceError as closed:
+                    raise self.interruption or closed from None
                 return
             if self._unread_by_peer() >= unread:
                 raise self.stalled(f"the peer took nothing for {self.stall_seconds:g} s")
@@ -157,7 +171,22 @@ class Stream:
 
     async def wait_readable(self) -> None:
         """Returns when `receive_now` may have something to say."""
-        await trio.lowlevel.wait_readable(self.sock)
+        if self.interruption is not None:
+            raise self.interruption
+        try:
+            await trio.lowlevel.wait_readable(self.sock)
+        except trio.ClosedResourceError as closed:
+            raise self.interruption or closed from None
+
+    def interrupt(self, error: TerminatorError) -> None:
+        """Whoever waits here, to receive or to send, gets `error`, and so does whoever is about to, until `resume`.
+        What needs no waiting goes on. The socket stays as it is; after an interrupted send the stream is broken."""
+        self.interruption = error
+        if self.sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self.sock)
+
+    def resume(self) -> None:
+        self.interruption = None
 
     async def end(self) -> None:
         """Tells the peer that nothing more will be sent; receiving goes on. Never raises for a peer that is gone."""

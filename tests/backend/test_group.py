@@ -15,7 +15,12 @@ from terminator.wire.framing import Framing
 
 async def lease(group: BackendGroup, tried: set[str] | None = None, **options: Any) -> Lease:
     options = {"hash_key": b"", "connect_seconds": 5.0, "fresh": False} | options
-    return await group.lease(tried=set() if tried is None else tried, **options)
+    tried = set() if tried is None else tried
+    connect_seconds = options.pop("connect_seconds")
+    found = group.lease_now(tried=tried, **options)
+    if isinstance(found, Lease):
+        return found
+    return await group.lease_later(found, tried=tried, connect_seconds=connect_seconds, **options)
 
 
 async def exchange(one: Lease) -> int:

@@ -1,0 +1,89 @@
+"""Time limits that cost next to nothing to move: one wheel per worker, which turns every `TICK_SECONDS`.
+
+A connection has some limit at every moment, and moves it several times per request. A cancel scope takes several µs to
+enter and leave and some more for every new deadline; an alarm is an assignment, and the wheel looks at it only when the
+time it was first set to has come. It goes off up to a tick late and never early.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import trio
+
+TICK_SECONDS = 0.1
+
+
+class Alarm:
+    """Calls `ring` once when its time has come. Whoever makes one calls `end` at last, else the wheel keeps it alive
+    until then."""
+
+    __slots__ = ("_alarms", "_tick", "at", "ring")
+
+    def __init__(self, alarms: Alarms, ring: Callable[[], None]) -> None:
+        self._alarms = alarms
+        self._tick = _NEVER
+        self.at = math.inf
+        """By trio's clock; infinite when it is off."""
+        self.ring = ring
+
+    def set(self, at: float) -> None:
+        """It goes off at `at`, by trio's clock, and no longer when it was to before."""
+        self.at = at
+        if at < self._tick * TICK_SECONDS:
+            self._alarms.place(self)
+
+    def off(self) -> None:
+        self.at = math.inf
+
+    def end(self) -> None:
+        """Off for good: the wheel forgets it."""
+        self.at = math.inf
+        self._alarms.drop(self)
+
+
+class Alarms:
+    """The wheel. `run` is its only task; nothing goes off without it."""
+
+    def __init__(self) -> None:
+        self._slots: dict[float, set[Alarm]] = {}
+        self._turned = 0
+
+    def place(self, alarm: Alarm) -> None:
+        """For `Alarm`: puts it where its time is due, if that is before where it is."""
+        self.drop(alarm)
+        # Never where the wheel has been already; a time too far away to be counted in ticks is no limit.
+        tick = max(math.ceil(alarm.at / TICK_SECONDS), self._turned + 1) if alarm.at < _FAR else _NEVER
+        if tick != _NEVER:
+            alarm._tick = tick
+            self._slots.setdefault(tick, set()).add(alarm)
+
+    def drop(self, alarm: Alarm) -> None:
+        if (slot := self._slots.get(alarm._tick)) is not None:
+            slot.discard(alarm)
+        alarm._tick = _NEVER
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._turned = max(self._turned, int(trio.current_time() / TICK_SECONDS) - 1)
+        while True:
+            await trio.sleep_until((self._turned + 1) * TICK_SECONDS)
+            now = trio.current_time()
+            # At least one: by the rounding of floats the clock may seem to be just before the tick it was set to.
+            for tick in range(self._turned + 1, max(self._turned + 1, int(now / TICK_SECONDS)) + 1):
+                self._turned = tick
+                for alarm in self._slots.pop(tick, ()):
+                    self._look_at(alarm, now)
+
+    def _look_at(self, alarm: Alarm, now: float) -> None:
+        alarm._tick = _NEVER
+        if alarm.at <= now:
+            alarm.at = math.inf
+            alarm.ring()
+        elif alarm.at < math.inf:
+            self.place(alarm)
+
+
+_NEVER = math.inf
+_FAR = 1e12

@@ -1,0 +1,93 @@
+"""The wheel: never early, at most a tick late, however often an alarm is moved; and it lets go of what has ended."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terminator.transport.alarms import TICK_SECONDS, Alarm, Alarms
+
+
+@pytest.fixture
+async def alarms(nursery: trio.Nursery) -> AsyncIterator[Alarms]:
+    wheel = Alarms()
+    nursery.start_soon(wheel.run)
+    yield wheel
+    nursery.cancel_scope.cancel()
+
+
+@given(
+    moves=st.lists(st.tuples(st.floats(0, 3), st.floats(0.01, 5) | st.just(float("inf"))), min_size=1, max_size=6),
+    offset=st.floats(0, 1),
+)
+def test_it_goes_off_once_when_the_last_time_set_has_come(moves: list[tuple[float, float]], offset: float) -> None:
+    """moves: the pause before each, and the seconds it allows."""
+
+    async def play() -> None:
+        wheel, rung, due = Alarms(), [], float("inf")
+        await trio.sleep(offset)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wheel.run)
+            alarm = Alarm(wheel, lambda: rung.append(trio.current_time()))
+            for pause, seconds in moves:
+                await trio.sleep(pause)
+                if rung:
+                    break
+                due = trio.current_time() + seconds
+                alarm.set(due)
+            await trio.sleep(20)
+            nursery.cancel_scope.cancel()
+        if due == float("inf"):
+            assert rung == []
+        else:
+            assert len(rung) == 1
+            assert due <= rung[0] <= due + TICK_SECONDS + 1e-6
+
+    trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def test_off_means_off(alarms: Alarms, autojump_clock: trio.testing.MockClock) -> None:
+    rung: list[int] = []
+    alarm = Alarm(alarms, lambda: rung.append(1))
+    alarm.set(trio.current_time() + 1)
+    alarm.off()
+    await trio.sleep(5)
+    assert not rung
+    alarm.set(trio.current_time() + 1)
+    await trio.sleep(1 + 2 * TICK_SECONDS)
+    assert rung == [1]
+
+
+async def test_what_has_ended_is_not_kept(alarms: Alarms, autojump_clock: trio.testing.MockClock) -> None:
+    class Owner:
+        def ring(self) -> None: ...
+
+    owner = Owner()
+    seen = weakref.ref(owner)
+    alarm = Alarm(alarms, owner.ring)
+    alarm.set(trio.current_time() + 1000)
+    alarm.end()
+    del owner, alarm
+    gc.collect()
+    assert seen() is None
+
+
+async def test_a_ring_may_set_alarms(alarms: Alarms, autojump_clock: trio.testing.MockClock) -> None:
+    times: list[float] = []
+
+    def ring() -> None:
+        times.append(trio.current_time())
+        if len(times) < 3:
+            alarm.set(trio.current_time() + 1)
+
+    alarm = Alarm(alarms, ring)
+    alarm.set(trio.current_time() + 1)
+    await trio.sleep(10)
+    assert len(times) == 3
