@@ -14,7 +14,7 @@ from terminator.backend.group import BackendGroup, Lease
 from terminator.errors import BackendClosed, BackendError, ClientError, ClientGone, NoServer, TerminatorError
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation
-from terminator.proxy.relay import Answer, Relay
+from terminator.proxy.relay import Relay
 from terminator.proxy.treatment import Treatment, forwarded_target
 from terminator.proxy.tunnel import Tunnel
 from terminator.proxy.wording import Fields, Wording
@@ -102,6 +102,7 @@ class Forward:
     async def _attempt(self, target: str, fields: Fields, tried: set[str], fresh: bool) -> None:
         """One try on one server. Raises what ended it; the lease is given back in every case."""
         client, group, treatment = self._client, self._group, self._treatment
+        traffic, wording = self._traffic, self._wording
         deadline = client.deadline
         lease: Lease | None = None
         relay: Relay | None = None
@@ -120,7 +121,8 @@ class Forward:
                 deadline,
                 treatment.patience,
                 treatment.max_body_bytes,
-                self._answer,
+                # No method of ours: a cycle per request would keep it, and its connection, until a collection.
+                lambda answer: wording.answer(answer, traffic.http_date(), draining=traffic.draining),
             )
             lease.connection.begin(
                 self._head.method,
@@ -129,8 +131,7 @@ class Forward:
                 self._head.framing,
                 upgrading=self._head.upgrade is not None,
             )
-            answer = await relay.run()
-            self.status = answer.status
+            await relay.run()
             if relay.upgraded is not None:
                 deadline.done()
                 await self._tunnel(lease, relay.upgraded)
@@ -139,6 +140,8 @@ class Forward:
             raise
         finally:
             deadline.done()
+            if relay is not None:
+                self.status = relay.status
             if lease is not None:
                 self.server = lease.server.key
                 lease.release(failure, status=self.status)
@@ -200,7 +203,3 @@ class Forward:
                     generation=self._generation_number,
                 )
             )
-
-    def _answer(self, answer: ResponseHead) -> Answer:
-        self.status = answer.status
-        return self._wording.answer(answer, self._traffic.http_date(), draining=self._traffic.draining)

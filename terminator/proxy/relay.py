@@ -54,6 +54,7 @@ class Relay:
         "_patience",
         "answered_at",
         "sent_at",
+        "status",
         "upgraded",
     )
 
@@ -78,6 +79,8 @@ class Relay:
         """When the whole request had been sent, by the loop's clock; 0 when it never was."""
         self.answered_at = 0.0
         """When the final response head was there."""
+        self.status: int | None = None
+        """Of the final response, once its head is there."""
         self.upgraded: ResponseHead | None = None
         """The backend's 101: the connection is a tunnel from here on, and the 101 is still to be sent."""
 
@@ -152,6 +155,7 @@ class Relay:
     async def _download(self) -> ResponseHead:
         head = await self._final_head()
         self.answered_at = trio.current_time()
+        self.status = head.status
         if head.status == 101:
             self.upgraded = head
             return head

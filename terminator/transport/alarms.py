@@ -38,9 +38,14 @@ class Alarm:
         self.at = math.inf
 
     def end(self) -> None:
-        """Off for good: the wheel forgets it."""
+        """Off for good: the wheel forgets it, and it forgets whom it rang for."""
         self.at = math.inf
         self._alarms.drop(self)
+        self.ring = _nobody
+
+
+def _nobody() -> None:
+    """Of an alarm that has ended."""
 
 
 class Alarms:

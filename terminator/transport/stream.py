@@ -22,6 +22,9 @@ from terminator.errors import TerminatorError
 TURN_BYTES = 1 << 20
 """What a stream may move without waiting before others get their turn: at 1 GB/s about a millisecond."""
 
+CALL_BYTES = 512
+"""What a call counts as, however few its bytes."""
+
 PIECE_BYTES = 65536
 """The most handed to one `send`: a TLS send keeps its whole piece until all of it is through."""
 
@@ -86,7 +89,9 @@ class Stream:
         while (data := self.receive_now(max_bytes)) is None:
             await self.wait_readable()
             self._turn = TURN_BYTES
-        await self.give_way(len(data))
+        self._turn -= len(data) + CALL_BYTES
+        if self._turn < 0:
+            await self._rest()
         return data
 
     async def receive_later(self, max_bytes: int = PIECE_BYTES) -> bytes:
@@ -112,28 +117,23 @@ class Stream:
     async def send(self, data: Bytes) -> None:
         """Sends all of `data`, in pieces. Raises `gone` when the peer cannot be reached any more."""
         if len(data) <= PIECE_BYTES:
-            await self._send_piece(data)
+            if (sent := self.send_now(data)) < len(data):
+                await self._send_rest(data, sent)
+            self._turn -= len(data) + CALL_BYTES
+            if self._turn < 0:
+                await self._rest()
             return
         with memoryview(data) as view:
             for start in range(0, len(view), PIECE_BYTES):
-                await self._send_piece(view[start : start + PIECE_BYTES])
+                await self.send(view[start : start + PIECE_BYTES])
 
-    async def _send_piece(self, piece: Bytes) -> None:
-        if self.broken:
-            raise self.gone("the connection is broken")
-        total, sent = len(piece), 0
-        while sent < total:
-            try:
-                sent += self.sock.send(piece[sent:] if sent else piece)
-            except self.wants_write:
-                self.broken = True  # until the piece is through; see the law above
-                await self._wait_writable()
-                self.broken = False
-                self._turn = TURN_BYTES
-            except OSError as error:
-                self.broken = True
-                raise self.gone(f"sending failed: {error.strerror or error}") from error
-        await self.give_way(total)
+    async def _send_rest(self, piece: Bytes, sent: int) -> None:
+        while sent < len(piece):
+            self.broken = True  # until the piece is through; see the law above
+            await self._wait_writable()
+            self.broken = False
+            self._turn = TURN_BYTES
+            sent += self.send_now(piece[sent:])
 
     async def _wait_writable(self) -> None:
         """The kernel calls a socket writable only when a good part of its buffer, up to megabytes, is free. So a reader
@@ -163,11 +163,14 @@ class Stream:
 
     async def give_way(self, moved: int) -> None:
         """Lets other tasks run when this stream has moved much without waiting; `moved` bytes are added to that."""
-        self._turn -= moved + 512  # a call costs, however few its bytes
+        self._turn -= moved + CALL_BYTES
         if self._turn < 0:
-            self._turn = TURN_BYTES
-            # Shielded: a cancellation here would lose bytes that have been received already.
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            await self._rest()
+
+    async def _rest(self) -> None:
+        self._turn = TURN_BYTES
+        # Shielded: a cancellation here would lose bytes that have been received already.
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def wait_readable(self) -> None:
         """Returns when `receive_now` may have something to say."""

@@ -38,12 +38,20 @@ class HeadBuffer:
 
     def take_head(self) -> bytes | None:
         """The head with its empty line, or None while it is incomplete. See `overflows`."""
-        found = _END.search(self._data, self._searched)
-        if found is None:
-            self._searched = max(0, len(self._data) - 3)
-            return None
-        head = bytes(self._data[: found.end()])
-        del self._data[: found.end()]
+        data = self._data
+        end = data.find(b"\r\n\r\n", self._searched) + 4
+        if end == 3 or data.count(b"\n", 0, end) != data.count(b"\r\n", 0, end):
+            found = _END.search(data, self._searched)  # several times as slow: for what is incomplete or invalid
+            if found is None:
+                self._searched = max(0, len(data) - 3)
+                return None
+            end = found.end()
+        if end == len(data):
+            head = bytes(data)
+            data.clear()
+        else:
+            head = bytes(data[:end])
+            del data[:end]
         self._searched = 0
         self._skipped = False
         return head

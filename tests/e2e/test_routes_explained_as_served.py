@@ -24,6 +24,7 @@ from terminator.config.load import load
 from terminator.errors import BackendClosed, ClientGone, ConfigError
 from terminator.proxy.client import serve_requests
 from terminator.proxy.client_half import ClientHalf
+from terminator.proxy.deadline import Deadline
 from terminator.proxy.explanation import Explanation, explain
 from terminator.proxy.facts import Client, Origin
 from terminator.proxy.generation import Generation, Plan, build
@@ -33,6 +34,7 @@ from terminator.telemetry.board import Board, worker_row
 from terminator.tls.handshake_facts import HandshakeFacts
 from terminator.tls.material import CertificateInfo, Pair, compose
 from terminator.tls.openssl import Capabilities
+from terminator.transport.alarms import Alarms
 from terminator.transport.stream import Stream
 from terminator.wire.client_side import ClientSide
 
@@ -284,6 +286,7 @@ async def check(
         tls_version="1.3",
         tls_cipher="TLS_AES_128_GCM_SHA256",
         facts=facts,
+        deadline=Deadline(Alarms()),
         idle_since=trio.current_time(),
     )
     async with trio.open_nursery() as nursery:

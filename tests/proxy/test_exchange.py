@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 REQUEST = b"GET /x?q=1 HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test\r\n\r\n"
 
@@ -84,3 +87,34 @@ async def test_rules_and_prefixes_shape_what_the_backend_gets(world: Any, receiv
             assert b"User-Agent" not in head
             await behind.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
             assert b" 204 " in await receive_until(client, b"\r\n\r\n")
+
+
+async def test_nothing_of_an_exchange_waits_for_the_garbage_collector(world: Any, receive_until: Any) -> None:
+    """A cycle would keep heads, bodies and the TLS connection with its buffers until the next collection."""
+    async with world() as w:
+        gc.collect()
+        gc.disable()
+        try:
+            stream = await w.connect()
+            async with stream, trio.open_nursery() as nursery:
+                nursery.start_soon(answer_twice, w.backend, receive_until)
+                for _ in range(2):
+                    await stream.send_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+                    assert (await receive_until(stream, b"hello")).startswith(b"HTTP/1.1 200")
+            while w.traffic.open_connections:
+                await trio.testing.wait_all_tasks_blocked()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            ours = {type(each).__qualname__ for each in gc.garbage if type(each).__module__.startswith("terminator.")}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert not ours
+
+
+async def answer_twice(listener: trio.SocketListener, receive_until: Any) -> None:
+    async with await listener.accept() as backend:
+        for _ in range(2):
+            await receive_until(backend, b"\r\n\r\n")
+            await backend.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")

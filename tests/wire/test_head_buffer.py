@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +33,20 @@ def test_the_pieces_in_which_a_head_arrives_make_no_difference(sizes: list[int])
         taken = taken or buffer.take_head()
     assert taken == HEAD
     assert buffer.take_all() == b"tail"
+
+
+@given(
+    st.lists(st.sampled_from([b"\r\n", b"\n", b"\r", b"a", b"\r\n\r\n"]), max_size=20).map(b"".join), st.integers(0, 40)
+)
+def test_a_head_ends_with_the_first_empty_line_or_bare_line_feed(data: bytes, cut: int) -> None:
+    buffer = HeadBuffer(1000)
+    end = re.search(rb"\r\n\r\n|(?<!\r)\n", data)
+    buffer.feed(data[:cut])
+    taken = buffer.take_head()
+    buffer.feed(data[cut:])
+    taken = taken or buffer.take_head()
+    assert taken == (data[: end.end()] if end is not None else None)
+    assert buffer.take_all() == (data[end.end() :] if end is not None else data)
 
 
 @pytest.mark.parametrize(
