@@ -8,6 +8,7 @@ response.
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterable
 
@@ -42,6 +43,7 @@ class BackendConnection:
     __slots__ = (
         "_body",
         "_chunked",
+        "_ears",
         "_h11",
         "_head",
         "_incoming",
@@ -71,6 +73,8 @@ class BackendConnection:
         self._method = ""
         self._chunked = self._upgrading = False
         self._interim = 0
+        self._ears = select.poll()
+        self._ears.register(sock, select.POLLIN | select.POLLRDHUP)
         self._h11: h11.Connection | None = None
         self._head: ResponseHead | None = None
         self._body: Body | None = None
@@ -244,13 +248,7 @@ class BackendConnection:
     def still_silent(self) -> bool:
         """Whether an idle connection is alive and has said nothing: bytes between exchanges are nobody's response
         (RFC 9112 §9.2), and an end means that the next request would be lost."""
-        try:
-            self.stream.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return not self._ears.poll(0)
 
     def close(self) -> None:
         self.stream.close()

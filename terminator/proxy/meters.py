@@ -23,6 +23,9 @@ class Meters:
         self._outcomes: dict[tuple[str | None, str | None, bool | None, bool], Counter] = {}
         self._answers: dict[tuple[str | None, str | None, str, int | None], tuple[Counter, Histogram]] = {}
         self._phases: dict[str, dict[str, Histogram]] = {}
+        self._attempts: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._moved: tuple[Counter, Counter] | None = None
+        self._in_progress: Gauge | None = None
 
     def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
         found = self._handles.get(key)
@@ -52,15 +55,20 @@ class Meters:
             self.gauge("terminator_connections", state=state).set(count)
 
     def bytes_moved(self, received: int, sent: int) -> None:
+        if self._moved is None:
+            name = "terminator_client_bytes_total"
+            self._moved = self.counter(name, direction="received"), self.counter(name, direction="sent")
         if received:
-            self.counter("terminator_client_bytes_total", direction="received").inc(received)
+            self._moved[0].inc(received)
         if sent:
-            self.counter("terminator_client_bytes_total", direction="sent").inc(sent)
+            self._moved[1].inc(sent)
 
     # -------------------------------------------------------------------------------------------------- handshakes
 
     def in_progress(self) -> Gauge:
-        return self.gauge("terminator_tls_handshakes_in_progress")
+        if self._in_progress is None:
+            self._in_progress = self.gauge("terminator_tls_handshakes_in_progress")
+        return self._in_progress
 
     def handshake(self, listener: str, facts: HandshakeFacts, error: HandshakeError | None) -> None:
         """One handshake, established or failed."""
@@ -141,13 +149,20 @@ class Meters:
         response_seconds: float | None,
     ) -> None:
         """One try on a server: how it ended, and its times where it got that far."""
-        self.counter("terminator_backend_requests_total", backend=backend, server=server).inc()
+        meters = self._attempts.get((backend, server))
+        if meters is None:
+            meters = self._attempts[backend, server] = (
+                self.counter("terminator_backend_requests_total", backend=backend, server=server),
+                self.histogram("terminator_backend_response_duration_seconds", backend=backend),
+            )
+        counter, answered = meters
+        counter.inc()
         if error is not None:
             self.counter("terminator_backend_errors_total", backend=backend, server=server, reason=error).inc()
         if connect_seconds is not None:
             self.histogram("terminator_backend_connect_duration_seconds", backend=backend).observe(connect_seconds)
         if response_seconds is not None:
-            self.histogram("terminator_backend_response_duration_seconds", backend=backend).observe(response_seconds)
+            answered.observe(response_seconds)
 
     def server(self, backend: str, server: str, up: bool, in_flight: int) -> None:
         """How a server is at this moment, as this worker sees it."""

@@ -128,11 +128,16 @@ def group_name(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
     number = library.SSL_ctrl(pointer, _GET_NEGOTIATED_GROUP, 0, None)
     if number <= 0:
         return None
+    if (known := _group_names.get(number)) is not None:
+        return known
     name = library.SSL_group_to_name(pointer, number)
     if name is None:
         return f"0x{number & 0xFFFF:04x}"
-    text: str = name.decode("ascii")
-    return text
+    return _group_names.setdefault(number, name.decode("ascii"))
+
+
+_group_names: dict[int, str] = {}
+"""Those that this OpenSSL has told."""
 
 
 def served_key_type(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:

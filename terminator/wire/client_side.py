@@ -101,20 +101,23 @@ class ClientSide:
     def __post_init__(self) -> None:
         address = plain_address(self.address)
         node = f'"[{address}]"' if ":" in address else address or "unknown"
-        claims = [
-            name.lower().encode("ascii") for name in (*self.claims, *([self.ja4_header] if self.ja4_header else []))
-        ]
         fixed = self.certificate.fields() if self.certificate is not None else []
         if self.ja4_header and self.ja4:
             fixed.append((self.ja4_header.lower().encode("ascii"), self.ja4.encode("ascii")))
         prebuilt = {
-            "claimed": _CLAIMED.union(map(comparable, claims)),
+            "claimed": _claimed((*self.claims, *([self.ja4_header] if self.ja4_header else []))),
             "fixed": tuple(fixed),
             "forwarded_for": address.encode("ascii"),
             "forwarded": f'for={node};proto={self.scheme};host="'.encode("ascii"),
         }
         for name, value in prebuilt.items():
             object.__setattr__(self, name, value)
+
+
+@lru_cache(maxsize=16)
+def _claimed(names: tuple[str, ...]) -> frozenset[bytes]:
+    """With further names of ours, which come from the configuration."""
+    return _CLAIMED.union(comparable(name.lower().encode("ascii")) for name in names)
 
 
 @lru_cache(maxsize=8192)
