@@ -25,7 +25,7 @@ _terminator() {
 		certs) words='--config --format --socket -c --help' ;;
 		explain) words='--client --config --format --header --live --method --sni --socket -c --help' ;;
 		report) words='--by --compare --config --format --html --preview --top --window -c --help' ;;
-		selftest) words='--config --connect --format --listener --quiet --socket -c -q --help' ;;
+		selftest) words='--cert --config --connect --format --key --listener --quiet --socket -c -q --help' ;;
 		top) words='--config --format --interval --socket -c --help' ;;
 		backend) words='--config --format --socket -c drain down up --help' ;;
 		schema) words='--format --help' ;;

@@ -49,6 +49,8 @@ complete -c terminator-proxy -n '__fish_seen_subcommand_from selftest' -l config
 complete -c terminator-proxy -n '__fish_seen_subcommand_from selftest' -l format -x -a 'text json' -d 'json: one object on stdout'
 complete -c terminator-proxy -n '__fish_seen_subcommand_from selftest' -l listener -r -d 'only this one; may be repeated'
 complete -c terminator-proxy -n '__fish_seen_subcommand_from selftest' -l connect -r -d 'attack host:port or unix:/path instead of the listeners\' own addresses'
+complete -c terminator-proxy -n '__fish_seen_subcommand_from selftest' -l cert -r -d 'a client certificate, to try more on hosts that require one: PEM, chain included'
+complete -c terminator-proxy -n '__fish_seen_subcommand_from selftest' -l key -r -d 'its key (default: the file of --cert)'
 complete -c terminator-proxy -n '__fish_seen_subcommand_from selftest' -l quiet -s q -d 'tell only what came through, and the sum'
 complete -c terminator-proxy -n '__fish_seen_subcommand_from top' -l socket -r -d 'the daemon\'s admin socket'
 complete -c terminator-proxy -n '__fish_seen_subcommand_from top' -l config -s c -r -d 'or its configuration (default: /etc/terminator/terminator.yaml)'

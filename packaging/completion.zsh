@@ -91,6 +91,8 @@ _terminator_proxy() {
 			'(--format)--format[json\: one object on stdout]:FORMAT:(text json)' \
 			'(--listener)--listener[only this one; may be repeated]:NAME:_files' \
 			'(--connect)--connect[attack host\:port or unix\:/path instead of the listeners'\'' own addresses]:ADDRESS:_files' \
+			'(--cert)--cert[a client certificate, to try more on hosts that require one\: PEM, chain included]:FILE:_files' \
+			'(--key)--key[its key (default\: the file of --cert)]:FILE:_files' \
 			'(--quiet -q)--quiet[tell only what came through, and the sum]' \
 			'(--quiet -q)-q[tell only what came through, and the sum]' \
 			'*:file:_files' ;;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ from terminator.selftest.target import Door, Realm, realm_of
 from terminator.selftest.verdict import Verdict
 from terminator.service.admin_client import NotReachable, ask, socket_of
 from terminator.tls import openssl
+from terminator.tls.memory import no_password
 
 HELP = """Play a stranger's attacks against the running daemon and tell the verdict on each host: clients without a
 certificate, sessions and names of other hosts, old protocols, foreign suites, renegotiation, garbage. No key is needed,
@@ -42,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--connect", metavar="ADDRESS", help="attack host:port or unix:/path instead of the listeners' own addresses"
     )
+    parser.add_argument(
+        "--cert",
+        metavar="FILE",
+        help="a client certificate, to try more on hosts that require one: PEM, chain included",
+    )
+    parser.add_argument("--key", metavar="FILE", help="its key (default: the file of --cert)")
     parser.add_argument("--quiet", "-q", action="store_true", help="tell only what came through, and the sum")
 
 
@@ -51,10 +59,16 @@ def run(args: argparse.Namespace) -> int:
     doors, hosts = _chosen(args, realm)
     if doors is None or hosts is None:
         return USAGE
+    try:
+        identity = _identity(args)
+    except (OSError, ValueError) as error:
+        print(f"terminator selftest: --cert: {error}", file=sys.stderr)
+        return USAGE
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     verdicts: list[Verdict] = []
-    for _, group in groupby(_attack(realm, doors, hosts), key=lambda verdict: (verdict.listener, verdict.host)):
+    attacks = _attack(realm, doors, hosts, identity)
+    for _, group in groupby(attacks, key=lambda verdict: (verdict.listener, verdict.host)):
         about = list(group)
         verdicts += about
         if args.format == "text":
@@ -75,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
     return CAME_THROUGH if counts["FAIL"] else WELL
 
 
-def _attack(realm: Realm, doors: list[Door], hosts: set[str]) -> Iterator[Verdict]:
+def _attack(realm: Realm, doors: list[Door], hosts: set[str], identity: tuple[str, str] | None) -> Iterator[Verdict]:
     for door in doors:
-        caller = Caller(door, realm.handshakes_per_second)
+        caller = Caller(door, realm.handshakes_per_second, identity=identity)
         yield from DoorTrial(realm, caller).verdicts()
         tickets = Tickets(caller)
         for subject in realm.subjects:
@@ -141,6 +155,17 @@ def _doubts(loaded: Loaded, body: Mapping[str, Any], addresses: Mapping[str, str
     for listener in loaded.config.listeners:
         if listener.tls and listener.name not in addresses:
             yield f"listener {listener.name} is not open in the daemon; restart it, or reload"
+
+
+def _identity(args: argparse.Namespace) -> tuple[str, str] | None:
+    """The files of the client certificate that was given, proved to load. Raises OSError or ValueError."""
+    if args.cert is None:
+        if args.key is not None:
+            raise ValueError("--key needs it")
+        return None
+    identity = (args.cert, args.key or args.cert)
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*identity, password=no_password)
+    return identity
 
 
 def _chosen(args: argparse.Namespace, realm: Realm) -> tuple[list[Door] | None, set[str] | None]:

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from terminator.selftest.caller import ENDED_FIRST, SILENCE, Caller, Meeting
+from terminator.selftest.caller import ENDED_FIRST, SILENCE, Caller, Meeting, Shown
 from terminator.selftest.hello import (
     EVERY_GROUP,
     EVERY_OLDER_SUITE,
@@ -46,6 +46,7 @@ class HostTrial:
         self._caller = caller
         self._tickets = tickets
         self._others = realm.others(subject)
+        self._show: Shown = tickets.shown_to(subject)
         self._name = subject.sni or ""
         self._versions = [version for version in subject.versions if version in ("1.2", "1.3")]
         resolved = subject.resolved
@@ -128,8 +129,8 @@ class HostTrial:
     def renegotiation(self) -> str:
         if "1.2" not in self._versions:
             raise Skipped("TLS 1.3 has none")
-        self._need_admission(self._subject)
-        refused = self._caller.renegotiate(self._name)
+        self._need_admission()
+        refused = self._caller.renegotiate(self._name, self._show)
         if not refused:
             raise Fault("a second handshake was begun and ended within the connection")
         return f"refused: {refused}"
@@ -139,10 +140,12 @@ class HostTrial:
     def other_host(self) -> str:
         """On a connection that was made for this host, at its first request and later."""
         self._need_others()
-        self._need_admission(self._subject)
+        self._need_admission()
         for other in self._others:
             for before in (None, self._name):
-                meeting = self._caller.meet(self._name, self._versions[0], host=other.sni or "", before=before)
+                meeting = self._caller.meet(
+                    self._name, self._versions[0], host=other.sni or "", before=before, show=self._show
+                )
                 if meeting.status != MISDIRECTED and meeting.refused != ENDED_FIRST:
                     raise Fault(f"Host {other.sni} under the SNI {self._name}: {_told(meeting)}")
         return f"421 for {_names(self._others)}"
@@ -154,7 +157,8 @@ class HostTrial:
         for other in self._others:
             ticket = self._tickets.of(other, version)
             if ticket is not None:
-                self._not_resumed(other, self._caller.meet(self._name, version, session=ticket))
+                show = self._tickets.shown_to(other)
+                self._not_resumed(other, self._caller.meet(self._name, version, session=ticket, show=show))
                 tried.append(other)
         if not tried:
             raise Skipped(self._tickets.why_not(self._others, version))
@@ -200,7 +204,7 @@ class HostTrial:
         tried = []
         for other in self._others:
             for version in self._versions:
-                ticket = self._tickets.of(other, version)
+                ticket = None if other.requires_certificate else self._tickets.of(other, version)
                 if ticket is not None:
                     self._shut_out(self._caller.meet(self._name, version, session=ticket, host=self._name))
                     tried.append(other)
@@ -241,7 +245,7 @@ class HostTrial:
             raise Skipped("the host asks for no client certificate")
         told = ""
         for version in self._versions:
-            meeting = self._caller.meet(self._name, version, host=self._name, certificate=True)
+            meeting = self._caller.meet(self._name, version, host=self._name, show="forged")
             told = self._shut_out(meeting)
         return f"refused: {told}"
 
@@ -278,9 +282,13 @@ class HostTrial:
         if version not in self._versions:
             raise Skipped(f"the host does not speak TLS {version}")
 
-    def _need_admission(self, subject: Subject) -> None:
-        if subject.requires_certificate:
-            raise Skipped("the host lets nobody in without a certificate, and this test has none")
+    def _need_admission(self) -> None:
+        if not self._subject.requires_certificate:
+            return
+        if self._show == "nothing":
+            raise Skipped("the host lets nobody in without a certificate, and this test has none (see --cert)")
+        if self._caller.meet(self._name, self._versions[0], show=self._show).status is None:
+            raise Skipped("the host does not let the certificate in that was given")
 
     def _need_requirement(self) -> None:
         if not self._subject.requires_certificate:
@@ -288,27 +296,34 @@ class HostTrial:
 
 
 class Tickets:
-    """Sessions begun with hosts that ask for no certificate, each got once and proved to be good where it is from."""
+    """Sessions begun with hosts that let us in, each got once and proved to be good where it is from."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._known: dict[tuple[str, str], ssl.SSLSession | None] = {}
 
+    def shown_to(self, subject: Subject) -> Shown:
+        """The certificate with which this host is visited where nothing else is being tried."""
+        return "own" if subject.requires_certificate and self._caller.identity is not None else "nothing"
+
     def of(self, subject: Subject, version: str) -> ssl.SSLSession | None:
         """A session of this host that it resumes itself; None when there is none to be had."""
-        if subject.requires_certificate or not subject.policy.tickets or version not in subject.versions:
+        show = self.shown_to(subject)
+        if subject.requires_certificate and show == "nothing":
+            return None
+        if not subject.policy.tickets or version not in subject.versions:
             return None
         key = (subject.name, version)
         if key not in self._known:
-            session = self._caller.meet(subject.sni, version).session
-            good = session is not None and self._caller.meet(subject.sni, version, session=session).resumed
+            session = self._caller.meet(subject.sni, version, show=show).session
+            good = session is not None and self._caller.meet(subject.sni, version, session=session, show=show).resumed
             self._known[key] = session if good else None
         return self._known[key]
 
     def why_not(self, subjects: list[Subject], *versions: str) -> str:
         reasons = []
         for subject in subjects:
-            if subject.requires_certificate:
+            if subject.requires_certificate and self._caller.identity is None:
                 reasons.append(f"{subject.name} requires a certificate")
             elif not subject.policy.tickets:
                 reasons.append(f"{subject.name} issues none")

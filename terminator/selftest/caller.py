@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from terminator.config.values import TcpAddress, UnixAddress
 from terminator.errors import TerminatorError
@@ -22,7 +23,7 @@ from terminator.selftest.verdict import Fault, Skipped
 from terminator.tls import openssl
 from terminator.tls.certificates import throwaway_pair
 from terminator.tls.failures import classify
-from terminator.tls.memory import load_pair_bytes
+from terminator.tls.memory import load_pair_bytes, no_password
 from terminator.wire.client_side import plain_address
 from terminator.wire.proxy_header import encode_v2
 
@@ -34,6 +35,8 @@ SILENCE = "closed without a word"
 ENDED_FIRST = "the first answer ended the connection"
 MARK = "terminator-selftest"
 PATH = f"/.well-known/{MARK}"
+Shown = Literal["nothing", "own", "forged"]
+"""Which client certificate is shown: none, the operator's, or one that its bearer has made himself."""
 _VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
     "1.1": ssl.TLSVersion.TLSv1_1,
@@ -66,13 +69,21 @@ class Meeting:
 
 
 class Caller:
-    def __init__(self, door: Door, handshakes_per_second: int, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        """handshakes_per_second: what the daemon grants one address; 0 = any number."""
+    def __init__(
+        self,
+        door: Door,
+        handshakes_per_second: int,
+        patience_seconds: float = PATIENCE_SECONDS,
+        identity: tuple[str, str] | None = None,
+    ) -> None:
+        """handshakes_per_second: what the daemon grants one address; 0 = any number. identity: files of a client
+        certificate and its key, to be shown to hosts that require one."""
         self.door = door
         self.patience_seconds = patience_seconds
+        self.identity = identity
         self._pause_seconds = 1.25 / handshakes_per_second if handshakes_per_second else 0.0
         self._not_before = 0.0
-        self._contexts: dict[tuple[str, bool, bool], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[str, bool, Shown], ssl.SSLContext] = {}
 
     # ------------------------------------------------------------------------------------------------- connecting
 
@@ -168,15 +179,15 @@ class Caller:
         host: str = STRANGER,
         session: ssl.SSLSession | None = None,
         by_id: bool = False,
-        certificate: bool = False,
+        show: Shown = "nothing",
         before: str | None = None,
     ) -> Meeting:
         """Connects under this SNI, asks for `host`, and hangs up. The certificate that is served is not judged.
 
-        by_id: takes no tickets, so that a session can only be resumed by its id. certificate: shows one of an authority
-        that nobody knows. before: a host that is asked for first, on the same connection.
+        by_id: takes no tickets, so that a session can only be resumed by its id. show: the client certificate. before:
+        a host that is asked for first, on the same connection. A session is good for the same version, by_id and show.
         """
-        context = self._context(version, by_id, certificate)
+        context = self._context(version, by_id, show)
         meeting = self._meet(context, server_name, session, before, host)
         for _ in range(ATTEMPTS - 1):
             if meeting.agreed or meeting.refused != SILENCE:
@@ -209,13 +220,13 @@ class Caller:
             except OSError as error:
                 return Meeting(_words(error), agreed, resumed)
 
-    def renegotiate(self, server_name: str) -> str:
+    def renegotiate(self, server_name: str, show: Shown) -> str:
         """Asks for a second handshake within a connection of TLS 1.2: how that was refused, "" if it was not. Raises
         Skipped where this Python cannot ask, Fault where there was not even a first."""
         agreed = False
         with self.connection() as sock:
             try:
-                with self._context("1.2", False, False).wrap_socket(sock, server_hostname=server_name) as tls:
+                with self._context("1.2", False, show).wrap_socket(sock, server_hostname=server_name) as tls:
                     agreed = True
                     if not openssl.renegotiate(tls):
                         raise Skipped("this Python's OpenSSL cannot be made to ask for it")
@@ -228,9 +239,9 @@ class Caller:
                 return _words(error)
         return ""
 
-    def _context(self, version: str, by_id: bool, certificate: bool) -> ssl.SSLContext:
+    def _context(self, version: str, by_id: bool, show: Shown) -> ssl.SSLContext:
         """One for each kind of client: a session can be offered only by the context that got it."""
-        key = (version, by_id, certificate)
+        key = (version, by_id, show)
         found = self._contexts.get(key)
         if found is None:
             found = self._contexts[key] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -243,8 +254,10 @@ class Caller:
                 found.minimum_version = found.maximum_version = _VERSIONS[version]
             if by_id:
                 found.options |= ssl.OP_NO_TICKET
-            if certificate:
+            if show == "forged":
                 load_pair_bytes(found, *throwaway_pair())
+            elif show == "own" and self.identity is not None:
+                found.load_cert_chain(*self.identity, password=no_password)
         return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 
 from terminator.config.model import Config, Host, Listener, TlsPolicy
@@ -17,8 +18,9 @@ from terminator.tls.policy import ResolvedPolicy, resolve
 LABEL = "terminator-selftest"
 STRANGER = f"{LABEL}.invalid"
 """A name that nobody serves (RFC 2606 §2)."""
-MAX_OTHERS = 3
-"""How many other hosts each host is tried against: a wall that is missing is missing between any two."""
+MAX_OPEN, MAX_CLOSED = 3, 1
+"""How many other hosts each host is tried against, without and with a wall of certificates: what is missing between two
+is missing between any two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Subject:
         return known[: known.index(self.resolved.min_version) + 1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Realm:
     """All that one run needs to know of the configuration. fallback: the host that answers an unknown SNI."""
 
@@ -72,7 +74,7 @@ class Realm:
     """What one address may begin in a second; 0 = any number."""
 
     def others(self, subject: Subject) -> list[Subject]:
-        """Some other hosts to try it against: its nearest neighbours, before those that let nobody in the others."""
+        """Some other hosts to try it against: of those that let anybody in, and of the rest, its nearest neighbours."""
         place = self.subjects.index(subject)
         after, before = self.subjects[place + 1 :], self.subjects[:place][::-1]
         around = (other for pair in zip_longest(after, before) for other in pair if other is not None and other.sni)
@@ -80,9 +82,14 @@ class Realm:
         closed: list[Subject] = []
         for other in around:
             (closed if other.requires_certificate else found).append(other)
-            if len(found) == MAX_OTHERS:
+            if len(found) >= MAX_OPEN and len(closed) >= min(MAX_CLOSED, self.closed):
                 break
-        return (found + closed)[:MAX_OTHERS]
+        return found[:MAX_OPEN] + closed[:MAX_CLOSED]
+
+    @cached_property
+    def closed(self) -> int:
+        """How many hosts let nobody in without a certificate."""
+        return sum(one.requires_certificate for one in self.subjects)
 
 
 def realm_of(config: Config, addresses: Mapping[str, str], capabilities: Capabilities) -> Realm:

@@ -32,9 +32,9 @@ def path_of(data: bytes) -> Iterator[str]:
 def load_pair_bytes(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
     """`load_cert_chain` from memory. Raises ssl.SSLError; never asks for a password."""
     with path_of(key_pem + b"\n" + chain_pem) as path:
-        context.load_cert_chain(path, password=_no_password)
+        context.load_cert_chain(path, password=no_password)
 
 
-def _no_password() -> str:
+def no_password() -> str:
     """Instead of OpenSSL's prompt on the terminal, which would wait for ever."""
     raise ssl.SSLError("the private key is encrypted")

@@ -89,6 +89,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["--listener", "smtp"], "there is no TLS listener smtp"),
         (["--connect", "nowhere"], "--connect: the address has no port"),
         (["--connect", "systemd:web"], "is no address"),
+        (["--key", "key.pem", "--connect", "127.0.0.1:9"], "--key needs it"),
+        (["--cert", "none.pem", "--connect", "127.0.0.1:9"], "No such file"),
     ],
 )
 def test_what_does_not_exist(

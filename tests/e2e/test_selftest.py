@@ -88,6 +88,39 @@ def test_the_daemon_serves_on_and_tells_of_it(start, sections, get):
     assert len(daemon.workers()) == 1  # none was lost and replaced
 
 
+@pytest.fixture
+def identity(certificates, tmp_path):
+    """Options for a client certificate that the hosts accept."""
+    pair = certificates.issue(tmp_path / "me", "me.test")
+    return "--cert", str(pair.chain), "--key", str(pair.key)
+
+
+def test_with_a_certificate_more_is_tried(start, sections, site, certificates, identity):
+    other = {"client_auth": {"mode": "require", "ca": str(certificates.pair("stranger.test").chain)}}
+    shut = site.host("shut.test", tls=other)  # where this certificate is nobody's
+    daemon = start(**{**sections, "hosts": [shut, *sections["hosts"], site.host("two.test", tls=walled(certificates))]})
+    code, verdicts = selftest(daemon, *identity)
+    assert (code, with_outcome(verdicts, "fail")) == (0, set())
+    assert on({"wall.test", "two.test"}, "renegotiation", "other-host") <= with_outcome(verdicts, "pass")
+    assert "wall.test" in verdicts["two.test foreign-ticket-1.3"]["detail"]
+    assert verdicts["shut.test other-host"]["detail"] == "the host does not let the certificate in that was given"
+
+
+def walled(certificates):
+    return {"client_auth": {"mode": "require", "ca": str(certificates.ca_file)}}
+
+
+def test_a_ticket_from_behind_one_wall_is_found_to_open_another(prepare, sections, site, certificates, identity):
+    hosts = [site.host(name, tls=walled(certificates)) for name in ("wall.test", "two.test")]
+    daemon = prepare(
+        prefix=(sys.executable, "-W", "error", MUTANT, "ticket_keys_per_host"), **{**sections, "hosts": hosts}
+    ).start()
+    found = on(("wall.test", "two.test"), "foreign-ticket-1.2", "foreign-ticket-1.3")
+    assert found & with_outcome(selftest(daemon)[1], "fail") == set()
+    code, verdicts = selftest(daemon, *identity)
+    assert (code, with_outcome(verdicts, "fail")) == (1, found)
+
+
 PLAIN = {}
 FALLBACK = {"tls": {"unknown_sni": "open.test"}}
 FRONTED = {"proxy_protocol": {"trusted": ["127.0.0.0/8"]}}

@@ -133,5 +133,5 @@ def test_renegotiation(listen: Listen, allowed: bool) -> None:
         context.options = (context.options & ~ssl.OP_NO_RENEGOTIATION) | 1 << 8  # SSL_OP_ALLOW_CLIENT_RENEGOTIATION
     else:
         context.options |= ssl.OP_NO_RENEGOTIATION
-    told = listen(serving(context)).renegotiate("a.test")
+    told = listen(serving(context)).renegotiate("a.test", "nothing")
     assert told == ("" if allowed else "no renegotiation")
