@@ -18,10 +18,11 @@ from terminator.cli.status import add_daemon_arguments
 from terminator.config.load import Loaded, load
 from terminator.config.values import SystemdSocket, parse_bind_address
 from terminator.errors import TerminatorError
-from terminator.selftest.attacks import HostTrial, Tickets
+from terminator.selftest.attacks import HostTrial
 from terminator.selftest.border import DoorTrial
 from terminator.selftest.caller import Caller
 from terminator.selftest.target import Door, Realm, realm_of
+from terminator.selftest.tickets import Tickets
 from terminator.selftest.verdict import Verdict
 from terminator.service.admin_client import NotReachable, ask, socket_of
 from terminator.tls import openssl

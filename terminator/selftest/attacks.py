@@ -6,7 +6,6 @@ what the same connection is allowed to do afterwards. Everything else is answere
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -28,7 +27,8 @@ from terminator.selftest.hello import (
     ssl2_hello,
 )
 from terminator.selftest.target import STRANGER, Realm, Subject
-from terminator.selftest.verdict import Fault, Skipped, Verdict
+from terminator.selftest.tickets import Tickets
+from terminator.selftest.verdict import Fault, Skipped, Verdict, judge
 from terminator.tls.suites import known_suites
 
 MISDIRECTED = 421
@@ -293,57 +293,6 @@ class HostTrial:
     def _need_requirement(self) -> None:
         if not self._subject.requires_certificate:
             raise Skipped("the host requires no client certificate")
-
-
-class Tickets:
-    """Sessions begun with hosts that let us in, each got once and proved to be good where it is from."""
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-        self._known: dict[tuple[str, str], ssl.SSLSession | None] = {}
-
-    def shown_to(self, subject: Subject) -> Shown:
-        """The certificate with which this host is visited where nothing else is being tried."""
-        return "own" if subject.requires_certificate and self._caller.identity is not None else "nothing"
-
-    def of(self, subject: Subject, version: str) -> ssl.SSLSession | None:
-        """A session of this host that it resumes itself; None when there is none to be had."""
-        show = self.shown_to(subject)
-        if subject.requires_certificate and show == "nothing":
-            return None
-        if not subject.policy.tickets or version not in subject.versions:
-            return None
-        key = (subject.name, version)
-        if key not in self._known:
-            session = self._caller.meet(subject.sni, version, show=show).session
-            good = session is not None and self._caller.meet(subject.sni, version, session=session, show=show).resumed
-            self._known[key] = session if good else None
-        return self._known[key]
-
-    def why_not(self, subjects: list[Subject], *versions: str) -> str:
-        reasons = []
-        for subject in subjects:
-            if subject.requires_certificate and self._caller.identity is None:
-                reasons.append(f"{subject.name} requires a certificate")
-            elif not subject.policy.tickets:
-                reasons.append(f"{subject.name} issues none")
-            elif not set(versions) & set(subject.versions):
-                reasons.append(f"{subject.name} does not speak TLS {' or '.join(versions)}")
-            else:
-                reasons.append(f"{subject.name} does not resume its own")
-        return f"no ticket of another host is to be had: {', '.join(reasons)}"
-
-
-def judge(listener: str, host: str | None, check: str, attack: Callable[[], str], *, nameless: bool = False) -> Verdict:
-    """Carries one attack out."""
-    try:
-        if nameless:
-            raise Skipped("the host has only IP addresses, which no client can name in its SNI")
-        return Verdict(listener, host, check, "pass", attack())
-    except Fault as fault:
-        return Verdict(listener, host, check, "FAIL", str(fault))
-    except Skipped as reason:
-        return Verdict(listener, host, check, "skipped", str(reason))
 
 
 def _told(meeting: Meeting) -> str:

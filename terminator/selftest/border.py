@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from terminator.selftest.attacks import judge
 from terminator.selftest.caller import Caller
 from terminator.selftest.hello import GROUPS, TLS12, TLS13, TLS13_SUITES, Answer, Offer, client_hello, record
 from terminator.selftest.target import STRANGER, Realm
-from terminator.selftest.verdict import Fault, Skipped, Verdict
+from terminator.selftest.verdict import Fault, Skipped, Verdict, judge
 
 _SUITES: Final = (0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8)
 

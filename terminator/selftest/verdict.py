@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,3 +31,15 @@ class Fault(Exception):
 
 class Skipped(Exception):
     """There is nothing to attack, or no way to try it from here. The text says why."""
+
+
+def judge(listener: str, host: str | None, check: str, attack: Callable[[], str], *, nameless: bool = False) -> Verdict:
+    """Carries one attack out."""
+    try:
+        if nameless:
+            raise Skipped("the host has only IP addresses, which no client can name in its SNI")
+        return Verdict(listener, host, check, "pass", attack())
+    except Fault as fault:
+        return Verdict(listener, host, check, "FAIL", str(fault))
+    except Skipped as reason:
+        return Verdict(listener, host, check, "skipped", str(reason))

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from terminator.selftest import caller as caller_module
-from terminator.selftest.attacks import HostTrial, Tickets, judge
+from terminator.selftest.attacks import HostTrial
 from terminator.selftest.caller import Caller
 from terminator.selftest.target import Realm
-from terminator.selftest.verdict import Fault, Skipped
+from terminator.selftest.tickets import Tickets
 from terminator.tls.alerts import alert_record
 
 
@@ -74,23 +74,3 @@ def test_what_there_is_no_way_to_try(realm: Callable[..., Realm], listen: Callab
     assert walls["no-certificate-kept-alive"][0] == "skipped"
     assert walls["no-certificate-wildcard"] == ("skipped", "the host has no wildcard name")
     assert walls["no-certificate-fresh"] == ("pass", "refused: handshake_failure")
-
-
-def test_a_ticket_is_proved_where_it_is_from(realm: Callable[..., Realm], listen: Callable[..., Caller]) -> None:
-    subjects = realm("a.test", "b.test").subjects
-    tickets = Tickets(listen(refusing("handshake_failure")))
-    assert tickets.of(subjects[0], "1.3") is None
-    assert tickets.why_not(list(subjects), "1.3").endswith(
-        "a.test does not resume its own, b.test does not resume its own"
-    )
-
-
-@pytest.mark.parametrize(("raised", "outcome"), [(Fault("why"), "FAIL"), (Skipped("why"), "skipped"), (None, "pass")])
-def test_one_verdict_for_each_attack(raised: Exception | None, outcome: str) -> None:
-    def attack() -> str:
-        if raised is not None:
-            raise raised
-        return "why"
-
-    verdict = judge("https", "a.test", "serves", attack)
-    assert (verdict.outcome, verdict.detail) == (outcome, "why")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from terminator.selftest.verdict import Verdict
+import pytest
+
+from terminator.selftest.verdict import Fault, Skipped, Verdict, judge
 
 
 def test_json_leaves_out_what_is_absent() -> None:
@@ -13,3 +15,18 @@ def test_json_leaves_out_what_is_absent() -> None:
         "detail": "why",
     }
     assert "host" not in Verdict("https", None, "garbage", "pass", "refused").as_json()
+
+
+@pytest.mark.parametrize(("raised", "outcome"), [(Fault("why"), "FAIL"), (Skipped("why"), "skipped"), (None, "pass")])
+def test_one_verdict_for_each_attack(raised: Exception | None, outcome: str) -> None:
+    def attack() -> str:
+        if raised is not None:
+            raise raised
+        return "why"
+
+    verdict = judge("https", "a.test", "serves", attack)
+    assert (verdict.outcome, verdict.detail) == (outcome, "why")
+
+
+def test_a_host_without_a_name_is_not_attacked() -> None:
+    assert judge("https", "192.0.2.1", "serves", lambda: "why", nameless=True).outcome == "skipped"
