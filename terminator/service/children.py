@@ -8,13 +8,14 @@ would close a descriptor that has long been somebody else's.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
+import fcntl
 import gc
 import grp
 import os
 import pwd
 import resource
+import select
 import signal
 import socket
 import sys
@@ -29,8 +30,6 @@ from terminator.service.channel import MasterEnd, pair
 STANDARD_FDS = (0, 1, 2)
 ORPHAN_SECONDS = 6
 """How long a child may live without the master, at most: a worker takes 3 seconds to cut what it has."""
-PR_SET_PDEATHSIG = 1
-"""prctl(2)."""
 CRASHED = 70
 """Exit code of a child that ended by an exception (EX_SOFTWARE)."""
 
@@ -88,10 +87,9 @@ def fork(
     # every page that it shares with the master.
     gc.freeze()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    master = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become_child(run, theirs, kept, title, become, master)
+        _become_child(run, theirs, kept, title, become)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     gc.unfreeze()
     theirs.close()
@@ -99,18 +97,13 @@ def fork(
 
 
 def _become_child(
-    run: Callable[[socket.socket], int],
-    channel: socket.socket,
-    kept: set[int],
-    title: str,
-    become: Identity | None,
-    master: int,
+    run: Callable[[socket.socket], int], channel: socket.socket, kept: set[int], title: str, become: Identity | None
 ) -> None:
     """Never returns."""
     code = CRASHED
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all of us; the master decides
         for number in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
@@ -122,7 +115,7 @@ def _become_child(
         _entitle(title)
         if become is not None:
             become.assume()
-        _end_without(master)
+        _end_without_master(channel)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         code = run(channel)
         sys.stdout.flush()
@@ -142,21 +135,23 @@ def _close_all_but(kept: set[int]) -> None:
                 continue
 
 
-def _end_without(master: int) -> None:
+def _end_without_master(channel: socket.socket) -> None:
     """Sees to it that this process does not outlive the master for long, whatever it is doing then.
 
-    Its event loop finds the channel closed and ends by itself. A loop that stands still finds nothing; the kernel tells
-    the process all the same, and the timer that is set then kills it.
+    Its event loop finds the channel closed and ends by itself. A loop that stands still finds nothing; the kernel sends
+    SIGIO all the same, for every message and for the end, and the timer that is set at the end kills the process.
     """
+    poll = select.poll()
+    poll.register(channel, 0)  # its end is told unasked
 
-    def orphaned(number: int, frame: FrameType | None) -> None:
-        if os.getppid() != master:
+    def look(number: int, frame: FrameType | None) -> None:
+        if poll.poll(0):
             signal.alarm(ORPHAN_SECONDS)
 
-    signal.signal(signal.SIGUSR2, orphaned)
-    # After the change of user, which would undo it. Where a sandbox forbids it, the loop alone must notice.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGUSR2), 0, 0, 0)
-    orphaned(0, None)  # the master may be gone already
+    signal.signal(signal.SIGIO, look)
+    fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(channel, fcntl.F_SETFL, fcntl.fcntl(channel, fcntl.F_GETFL) | os.O_ASYNC)
+    look(0, None)  # the master may be gone already
 
 
 def _entitle(title: str) -> None:
