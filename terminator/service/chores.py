@@ -115,8 +115,9 @@ class Chores:
     # ------------------------------------------------------------------------------------------------------- tickets
 
     def tickets(self) -> Tickets:
-        """The keys of this moment, by the configuration in force."""
-        return self._secret().tickets(time.time())
+        """The keys of this moment, by the configuration in force: what the first contexts are made with."""
+        self._tickets = self._secret().tickets(time.time())
+        return self._tickets
 
     def _secret(self) -> TicketSecret:
         candidate = self._realm.standing.candidate
@@ -127,9 +128,8 @@ class Chores:
         secret = self._secret()
         tickets = secret.tickets(now)
         if tickets != self._tickets:
-            if self._tickets is not None:
-                self._realm.contexts.rotate(tickets)
-                self._realm.workforce.send_all(messages.TicketKeys(tickets))
+            self._realm.contexts.rotate(tickets)
+            self._realm.workforce.send_all(messages.TicketKeys(tickets))
             self._tickets = tickets
         # An hour at most: the clock of the day may be set, the monotonic one is not.
         wait = min(secret.next_rotation(now) - now, 3600.0) + 0.01
