@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _attack(realm: Realm, doors: list[Door], hosts: set[str], identity: tuple[str, str] | None) -> Iterator[Verdict]:
     for door in doors:
-        caller = Caller(door, realm.handshakes_per_second, identity=identity)
+        caller = Caller(door, realm.handshakes_per_second, identity=identity, groups=realm.groups)
         yield from DoorTrial(realm, caller).verdicts()
         tickets = Tickets(caller)
         for subject in realm.subjects:

@@ -29,10 +29,12 @@ from terminator.selftest.hello import (
 from terminator.selftest.target import STRANGER, Realm, Subject
 from terminator.selftest.tickets import Tickets
 from terminator.selftest.verdict import Fault, Skipped, Verdict, judge
+from terminator.tls.failures import CERTIFICATE_ALERTS
 from terminator.tls.suites import known_suites
 
 MISDIRECTED = 421
 _LIMITED: Final = "closed before the handshake without an alert, which a limit on connections does too"
+_FOR_A_CERTIFICATE: Final = CERTIFICATE_ALERTS | {"handshake_failure", "certificate_required"}
 _WIRE: Final = {"1.0": TLS10, "1.1": TLS11, "1.2": TLS12, "1.3": TLS13}
 
 
@@ -206,7 +208,7 @@ class HostTrial:
             for version in self._versions:
                 ticket = None if other.requires_certificate else self._tickets.of(other, version)
                 if ticket is not None:
-                    self._shut_out(self._caller.meet(self._name, version, session=ticket, host=self._name))
+                    self._shut_out(version, self._caller.meet(self._name, version, session=ticket, host=self._name))
                     tried.append(other)
         if not tried:
             raise Skipped(self._tickets.why_not(self._others, *self._versions))
@@ -234,8 +236,8 @@ class HostTrial:
         for name in (STRANGER, None):
             for version in ("1.3", "1.2"):
                 meeting = self._caller.meet(name, version, host=self._name)
-                if meeting.status != MISDIRECTED:
-                    self._shut_out(meeting)
+                if meeting.status != MISDIRECTED and meeting.refused != "unrecognized_name":
+                    self._shut_out(version, meeting)
                 told = told or _told(meeting)
         return f"refused: {told}"
 
@@ -246,19 +248,22 @@ class HostTrial:
         told = ""
         for version in self._versions:
             meeting = self._caller.meet(self._name, version, host=self._name, show="forged")
-            told = self._shut_out(meeting)
+            told = self._shut_out(version, meeting)
         return f"refused: {told}"
 
     def _let_nobody_in(self, name: str) -> str:
-        told = [self._shut_out(self._caller.meet(name, version, host=name)) for version in self._versions]
+        told = [self._shut_out(version, self._caller.meet(name, version, host=name)) for version in self._versions]
         return f"refused: {', '.join(dict.fromkeys(told))}"
 
-    def _shut_out(self, meeting: Meeting) -> str:
-        """A request was sent, and must not have been answered, not even with an error: nobody was to read it."""
+    def _shut_out(self, version: str, meeting: Meeting) -> str:
+        """A request was sent, and must not have been answered, not even with an error: nobody was to read it. Whether
+        it was for want of a certificate shows in TLS 1.3, where our part is done by then, and in the alert before."""
         if meeting.status is not None:
             raise Fault(f"let in{' by an old session' if meeting.resumed else ''}: {_told(meeting)}")
         if meeting.refused == SILENCE and not meeting.agreed:
             raise Fault(_LIMITED)
+        if not meeting.agreed and (version == "1.3" or meeting.refused not in _FOR_A_CERTIFICATE):
+            raise Fault(f"refused for another reason than the certificate: {meeting.refused}")
         return meeting.refused
 
     # ---------------------------------------------------------------------------------------------------- wants

@@ -75,12 +75,15 @@ class Caller:
         handshakes_per_second: int,
         patience_seconds: float = PATIENCE_SECONDS,
         identity: tuple[str, str] | None = None,
+        groups: tuple[str, ...] = (),
     ) -> None:
         """handshakes_per_second: what the daemon grants one address; 0 = any number. identity: files of a client
-        certificate and its key, to be shown to hosts that require one."""
+        certificate and its key, to be shown to hosts that require one. groups: all that can be offered (see
+        `Capabilities.groups`), so that nothing is refused for want of one; empty for OpenSSL's own choice."""
         self.door = door
         self.patience_seconds = patience_seconds
         self.identity = identity
+        self._groups = ":".join(groups)
         self._pause_seconds = 1.25 / handshakes_per_second if handshakes_per_second else 0.0
         self._not_before = 0.0
         self._contexts: dict[tuple[str, bool, Shown], ssl.SSLContext] = {}
@@ -247,7 +250,9 @@ class Caller:
             found = self._contexts[key] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             found.check_hostname = False
             found.verify_mode = ssl.CERT_NONE  # whoever answers is attacked; nothing is told to him
-            found.set_ciphers("DEFAULT:@SECLEVEL=0")
+            found.set_ciphers("ALL:@SECLEVEL=0")
+            if self._groups:
+                openssl.set_groups(found, self._groups)
             found.options &= ~ssl.OP_NO_RENEGOTIATION
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)

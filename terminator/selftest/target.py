@@ -72,6 +72,8 @@ class Realm:
     fallback: Subject | None
     handshakes_per_second: int
     """What one address may begin in a second; 0 = any number."""
+    groups: tuple[str, ...]
+    """All that this OpenSSL can offer."""
 
     def others(self, subject: Subject) -> list[Subject]:
         """Some other hosts to try it against: of those that let anybody in, and of the rest, its nearest neighbours."""
@@ -103,7 +105,7 @@ def realm_of(config: Config, addresses: Mapping[str, str], capabilities: Capabil
         for listener in config.listeners
         if listener.tls and (door := _door(listener, addresses.get(listener.name))) is not None
     ]
-    return Realm(tuple(doors), subjects, fallback, config.limits.handshakes_per_ip)
+    return Realm(tuple(doors), subjects, fallback, config.limits.handshakes_per_ip, capabilities.groups)
 
 
 def _subject(config: Config, host: Host, table: HostTable[Host], capabilities: Capabilities) -> Subject:

@@ -73,4 +73,16 @@ def test_what_there_is_no_way_to_try(realm: Callable[..., Realm], listen: Callab
     walls = verdicts(realm(("a.test", WALL), ("b.test", WALL)), caller, "a.test")
     assert walls["no-certificate-kept-alive"][0] == "skipped"
     assert walls["no-certificate-wildcard"] == ("skipped", "the host has no wildcard name")
-    assert walls["no-certificate-fresh"] == ("pass", "refused: handshake_failure")
+
+
+def test_a_refusal_for_another_reason_proves_nothing(
+    realm: Callable[..., Realm], listen: Callable[..., Caller]
+) -> None:
+    """Whoever has no version, suite or group in common is refused before a certificate is asked for."""
+    for alert in ("handshake_failure", "protocol_version"):
+        found = verdicts(realm(("a.test", WALL), "b.test"), listen(refusing(alert)), "a.test")
+        for check in ("no-certificate-fresh", "unknown-authority"):
+            assert found[check] == ("FAIL", f"refused for another reason than the certificate: {alert}")
+        assert found["no-certificate-unknown-sni"][0] == "FAIL"
+    found = verdicts(realm(("a.test", WALL), "b.test"), listen(refusing("unrecognized_name")), "a.test")
+    assert found["no-certificate-unknown-sni"] == ("pass", "refused: unrecognized_name")
