@@ -101,7 +101,7 @@ class HostTrial:
         for version in (SSL3, TLS10, TLS11, TLS12):
             if version < lowest:
                 word = VERSION_WORDS[version]
-                offer = Offer(self._name, version, EVERY_OLDER_SUITE, self._groups)
+                offer = Offer(self._name, version, EVERY_OLDER_SUITE, EVERY_GROUP)
                 self._refused(word, self._caller.ask(offer))
                 tried.append(word)
         return f"refused: {', '.join(tried)}"
@@ -112,7 +112,7 @@ class HostTrial:
         self._refused("a suite outside the policy", self._caller.ask(offer))
         if "1.2" in self._versions:
             older = tuple(suite for suite in EVERY_OLDER_SUITE if suite not in self._older_suites)
-            self._refused("a suite outside the policy", self._caller.ask(Offer(self._name, TLS12, older, self._groups)))
+            self._refused("a suite outside the policy", self._caller.ask(Offer(self._name, TLS12, older, EVERY_GROUP)))
             count += len(older)
         return f"refused: {count} suites"
 
@@ -269,8 +269,10 @@ class HostTrial:
     # ---------------------------------------------------------------------------------------------------- wants
 
     def _good_offer(self, version: str) -> Offer:
-        suites = tuple(TLS13_SUITES.values()) if version == "1.3" else self._older_suites
-        return Offer(self._name, _WIRE[version], suites, self._groups)
+        if version == "1.3":
+            return Offer(self._name, TLS13, TLS13_SUITES.values(), self._groups)
+        # Before TLS 1.3 the groups also say which curves a certificate may be on (RFC 8422 §5.1), so all are offered.
+        return Offer(self._name, _WIRE[version], self._older_suites, EVERY_GROUP)
 
     def _refused(self, what: str, answer: Answer) -> Answer:
         if not answer.refused:

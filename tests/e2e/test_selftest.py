@@ -88,6 +88,16 @@ def test_the_daemon_serves_on_and_tells_of_it(start, sections, get):
     assert len(daemon.workers()) == 1  # none was lost and replaced
 
 
+def test_narrow_policies_are_met_as_they_are(start, site, certificates):
+    """Whatever a host is narrowed to, the test offers it: nothing is taken for a guard that is a mere mismatch."""
+    narrow = {"groups": ["X448"], "ciphers": ["ECDHE-ECDSA-AES128-CCM"], **walled(certificates)}
+    hosts = [site.host("open.test", tls={"tickets": False}), site.host("*.wall.test", tls=narrow)]
+    code, verdicts = selftest(start(hosts=hosts, tls={"unknown_sni": "*.wall.test"}))
+    assert (code, with_outcome(verdicts, "fail")) == (0, set())
+    passed = with_outcome(verdicts, "pass")
+    assert on({"*.wall.test"}, "serves", "no-certificate-fresh", "no-certificate-unknown-sni", "other-groups") <= passed
+
+
 @pytest.fixture
 def identity(certificates, tmp_path):
     """Options for a client certificate that the hosts accept."""
