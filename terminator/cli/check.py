@@ -193,6 +193,8 @@ def _folders(config: Config) -> Iterator[tuple[KeyPath, str]]:
         destination = getattr(config.log, key)
         if os.path.isabs(destination):
             yield ("log", key), os.path.dirname(destination)
+    if config.tls.key_log_file is not None:
+        yield ("tls", "key_log_file"), os.path.dirname(config.tls.key_log_file)
 
 
 # ------------------------------------------------------------------------------------------------------ telling

@@ -301,6 +301,16 @@ def test_a_good_ticket_secret(site: Site, capsys: pytest.CaptureFixture[str]) ->
     assert run("t.yaml", "--strict") == 0
 
 
+def test_a_key_log_is_warned_of_and_needs_its_folder(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.change("version: 1\n", "version: 1\ntls: {key_log_file: none/keys}\n")
+    code, told = as_json(capsys, "--strict")
+    assert code == 4
+    assert {warning["key"] for warning in told["warnings"]} == {"tls.key_log_file"}
+    loud, missing = (warning["message"] for warning in told["warnings"])
+    assert loud.startswith("DEBUGGING ONLY")
+    assert missing == f"there is no folder {site.folder}/none"
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
