@@ -139,7 +139,9 @@ def test_the_readmes_commands_work_on_the_readmes_configuration(stage: Stage) ->
                 continue
             for written in block.text.splitlines():
                 # Where the reader's configuration stands in its default place, the test's does not.
-                line = re.sub(r"^terminator (reload|status|certs|explain|selftest)", r"\g<0> --config terminator.yaml", written)
+                line = re.sub(
+                    r"^terminator (reload|status|certs|explain|selftest)", r"\g<0> --config terminator.yaml", written
+                )
                 done = subprocess.run(
                     ["bash", "-c", line], cwd=stage.folder, env=environment, capture_output=True, text=True, timeout=60
                 )

@@ -106,6 +106,7 @@ class _Arrival:
                 sock,
                 accepted_at=accepted_at,
                 deadline_seconds=seconds,
+                alarms=traffic.alarms,
                 choose=self._choose,
                 capabilities=traffic.capabilities,
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from terminator.tls.handshake_facts import HandshakeFacts, HandshakeFailed
 from terminator.tls.openssl import Capabilities
 from terminator.tls.preface import EndOfInput, look
 from terminator.tls.stream import TlsStream
+from terminator.transport.alarms import Alarm, Alarms
 from terminator.transport.stream import Stream
 from terminator.wire import client_hello, proxy_header, replies
 from terminator.wire.client_hello import MAX_BYTES, ClientHello, HelloError
@@ -94,26 +95,27 @@ async def handshake(
     *,
     accepted_at: float,
     deadline_seconds: float,
+    alarms: Alarms,
     choose: Choose,
     capabilities: Capabilities | None = None,
     max_hello_bytes: int = MAX_BYTES,
 ) -> Established | PassedThrough:
     """Takes over `sock` (connected, non-blocking); hands it on inside the result, or has closed it when it raises.
 
-    accepted_at is by trio's clock, and deadline_seconds count from it. Raises HandshakeFailed, which carries the facts
-    for the log; by then the client has been told as far as it can be. What `choose` raises is passed on as it is.
+    accepted_at is by trio's clock, and deadline_seconds count from it, watched by `alarms`. Raises HandshakeFailed,
+    which carries the facts for the log; by then the client has been told as far as it can be. What `choose` raises is
+    passed on as it is.
     """
-    attempt = _Attempt(sock, HandshakeFacts(accepted_at), capabilities or NOTHING_PROVED)
+    attempt = _Attempt(sock, HandshakeFacts(accepted_at), capabilities or NOTHING_PROVED, deadline_seconds)
+    alarm = Alarm(alarms, attempt.time_is_up)
+    alarm.set(accepted_at + deadline_seconds)
     try:
         try:
-            with trio.CancelScope(deadline=accepted_at + deadline_seconds):
-                return await attempt.run(choose, max_hello_bytes)
-            phase = attempt.facts.phase
-            error = HandshakeError(
-                "timeout", phase, f"not done within {deadline_seconds:g} s, waiting for {WAITS[phase]}"
-            )
+            return await attempt.run(choose, max_hello_bytes)
         except HandshakeError as caught:
             error = caught
+        finally:
+            alarm.end()
         attempt.facts.finish(attempt.sock)
         await attempt.say_goodbye(error)
     except BaseException:
@@ -126,10 +128,14 @@ async def handshake(
 class _Attempt:
     """`sock` is replaced when OpenSSL takes the descriptor over; `answer` is what we ourselves send to a failure."""
 
-    __slots__ = ("answer", "capabilities", "facts", "sock")
+    __slots__ = ("answer", "capabilities", "deadline_seconds", "facts", "late", "sock")
 
-    def __init__(self, sock: socket.socket, facts: HandshakeFacts, capabilities: Capabilities) -> None:
+    def __init__(
+        self, sock: socket.socket, facts: HandshakeFacts, capabilities: Capabilities, deadline_seconds: float
+    ) -> None:
         self.sock = sock
+        self.deadline_seconds = deadline_seconds
+        self.late = False
         self.facts = facts
         self.capabilities = capabilities
         self.answer = b""
@@ -149,11 +155,32 @@ class _Attempt:
         tls = await self._shake_hands(hello, choice)
         return Established(TlsStream(tls, ends_alone=self.capabilities.close_notify), choice, self.facts)
 
+    def time_is_up(self) -> None:
+        """Whoever waits for the client waits no longer."""
+        self.late = True
+        if self.sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self.sock)
+
+    async def _wait(self, until: Callable[[socket.socket], Awaitable[None]]) -> None:
+        if not self.late:
+            try:
+                return await until(self.sock)
+            except trio.ClosedResourceError:
+                if not self.late:
+                    raise
+        phase = self.facts.phase
+        raise HandshakeError(
+            "timeout", phase, f"not done within {self.deadline_seconds:g} s, waiting for {WAITS[phase]}"
+        )
+
+    async def _wait_readable(self) -> None:
+        await self._wait(trio.lowlevel.wait_readable)
+
     async def _read_hello(self, max_bytes: int) -> ClientHello:
         facts = self.facts
         parse = functools.partial(client_hello.parse, max_bytes=max_bytes)
         try:
-            hello = await look(self.sock, parse, functools.partial(facts.turn, "hello"))
+            hello = await look(self.sock, parse, functools.partial(facts.turn, "hello"), self._wait_readable)
         except HelloError as refusal:
             raise self._unreadable(refusal) from refusal
         except EndOfInput:
@@ -200,10 +227,10 @@ class _Attempt:
                     break
                 except ssl.SSLWantReadError:
                     facts.turn("client")
-                    await trio.lowlevel.wait_readable(tls)
+                    await self._wait_readable()
                 except ssl.SSLWantWriteError:
                     facts.turn("client")
-                    await trio.lowlevel.wait_writable(tls)
+                    await self._wait(trio.lowlevel.wait_writable)
                 facts.turn("flight")
         except OSError as broken:
             if isinstance(self.sock, ssl.SSLSocket):

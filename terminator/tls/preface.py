@@ -7,9 +7,10 @@ segments. An end of input wakes the waiter too, and shows no more bytes than bef
 
 from __future__ import annotations
 
+import functools
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import trio
@@ -33,11 +34,17 @@ class EndOfInput(Exception):
     """The peer has closed its side before the message was whole."""
 
 
-async def look(sock: socket.socket, parse: Callable[[bytes], T | NeedMore], arrived: Callable[[], None]) -> T:
+async def look(
+    sock: socket.socket,
+    parse: Callable[[bytes], T | NeedMore],
+    arrived: Callable[[], None],
+    wait_readable: Callable[[], Awaitable[None]],
+) -> T:
     """What `parse` makes of the connection's first bytes, which stay where they are.
 
     `arrived` is called once, when the first byte is there. Raises what `parse` raises, EndOfInput, or OSError. The
-    caller bounds the time; `parse` bounds the size, by refusing to need more.
+    caller bounds the time, by what `wait_readable` raises or by a scope; `parse` bounds the size, by refusing to need
+    more.
     """
     seen, size, stalls, low_water = 0, USUAL_BYTES, 0, 1
     try:
@@ -45,7 +52,7 @@ async def look(sock: socket.socket, parse: Callable[[bytes], T | NeedMore], arri
             try:
                 data = sock.recv(size, socket.MSG_PEEK)
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(sock)
+                await wait_readable()
                 continue
             if not data:
                 raise EndOfInput
@@ -67,7 +74,7 @@ async def look(sock: socket.socket, parse: Callable[[bytes], T | NeedMore], arri
                 # Awake without news: a unix socket, or a receive buffer that is full of tiny segments.
                 await trio.sleep(min(STALL_SECONDS * 2**stalls, MAX_STALL_SECONDS))
                 stalls += 1
-            await trio.lowlevel.wait_readable(sock)
+            await wait_readable()
     finally:
         if low_water > 1:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
@@ -88,7 +95,8 @@ async def read_proxy_header(sock: socket.socket, *, accepted_at: float, deadline
     facts = HandshakeFacts(accepted_at)
     try:
         with trio.CancelScope(deadline=accepted_at + deadline_seconds):
-            header = await look(sock, proxy_header.parse, lambda: None)
+            readable = functools.partial(trio.lowlevel.wait_readable, sock)
+            header = await look(sock, proxy_header.parse, lambda: None, readable)
             left = header.length
             while left:
                 left -= len(sock.recv(left))

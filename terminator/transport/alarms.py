@@ -71,17 +71,23 @@ class Alarms:
 
     async def run(self) -> None:
         """Until cancelled."""
-        self._turned = max(self._turned, int(trio.current_time() / TICK_SECONDS) - 1)
+        now = trio.current_time()
+        self._turned = int(now / TICK_SECONDS)
+        for tick in [tick for tick in self._slots if tick <= self._turned]:  # set before the wheel began to turn
+            self._look_at(tick, now)
         while True:
             await trio.sleep_until((self._turned + 1) * TICK_SECONDS)
             now = trio.current_time()
             # At least one: by the rounding of floats the clock may seem to be just before the tick it was set to.
             for tick in range(self._turned + 1, max(self._turned + 1, int(now / TICK_SECONDS)) + 1):
                 self._turned = tick
-                for alarm in self._slots.pop(tick, ()):
-                    self._look_at(alarm, now)
+                self._look_at(tick, now)
 
-    def _look_at(self, alarm: Alarm, now: float) -> None:
+    def _look_at(self, tick: float, now: float) -> None:
+        for alarm in self._slots.pop(tick, ()):
+            self._judge(alarm, now)
+
+    def _judge(self, alarm: Alarm, now: float) -> None:
         alarm._tick = _NEVER
         if alarm.at <= now:
             alarm.at = math.inf

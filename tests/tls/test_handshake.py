@@ -32,11 +32,14 @@ from terminator.tls.handshake import (
     PassedThrough,
     Passthrough,
     Refusal,
-    handshake,
+)
+from terminator.tls.handshake import (
+    handshake as real_handshake,
 )
 from terminator.tls.handshake_facts import HandshakeFailed, handshake_event
 from terminator.tls.memory import path_of
 from terminator.tls.openssl import Capabilities, prove
+from terminator.transport.alarms import Alarms
 from terminator.wire.client_hello import ClientHello
 
 CA = trustme.CA()
@@ -76,6 +79,24 @@ def loopback() -> tuple[socket.socket, socket.socket]:
 
 
 Outcome = Established | PassedThrough | HandshakeFailed
+
+
+async def handshake(sock: socket.socket, **options: Any) -> Established | PassedThrough:
+    """With a wheel of its own, as every worker has one."""
+    alarms = Alarms()
+    result: Established | PassedThrough | Exception
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(alarms.run)
+        try:
+            result = await real_handshake(sock, alarms=alarms, **options)
+        except Exception as failure:  # raised below: a nursery would wrap it
+            result = failure
+        nursery.cancel_scope.cancel()
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
 Client = Callable[[socket.socket], Any]
 
 

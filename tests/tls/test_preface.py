@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
@@ -35,12 +36,16 @@ def exactly(count: int) -> Callable[[bytes], bytes | NeedMore]:
     return parse
 
 
+def readable(sock: socket.socket) -> Callable[[], Awaitable[None]]:
+    return partial(trio.lowlevel.wait_readable, sock)
+
+
 async def test_what_was_looked_at_is_still_there() -> None:
     server, client = loopback()
     arrivals: list[int] = []
     with server, client:
         client.sendall(b"hello, world")
-        assert await look(server, exactly(5), lambda: arrivals.append(1)) == b"hello"
+        assert await look(server, exactly(5), lambda: arrivals.append(1), readable(server)) == b"hello"
         assert server.recv(100) == b"hello, world"
     assert arrivals == [1]
 
@@ -51,7 +56,7 @@ async def test_more_than_the_first_look(count: int) -> None:
     with server, client:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, lambda: client.sendall(b"x" * 100_000))
-            assert await look(server, exactly(count), lambda: None) == b"x" * count
+            assert await look(server, exactly(count), lambda: None, readable(server)) == b"x" * count
             left = 100_000
             while left:
                 await trio.lowlevel.wait_readable(server)
@@ -65,7 +70,7 @@ async def test_the_end_of_input_is_told(sent: bytes) -> None:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
         with pytest.raises(EndOfInput):
-            await look(server, exactly(5), lambda: None)
+            await look(server, exactly(5), lambda: None, readable(server))
         assert server.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
 
 

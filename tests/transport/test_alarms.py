@@ -91,3 +91,17 @@ async def test_a_ring_may_set_alarms(alarms: Alarms, autojump_clock: trio.testin
     alarm.set(trio.current_time() + 1)
     await trio.sleep(10)
     assert len(times) == 3
+
+
+async def test_what_was_due_before_the_wheel_turned_goes_off_at_once(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    rung: list[float] = []
+    await trio.sleep(100)
+    wheel = Alarms()
+    for due in (3, 99, 101):
+        Alarm(wheel, lambda: rung.append(trio.current_time())).set(due)
+    nursery.start_soon(wheel.run)
+    await trio.sleep(5)
+    assert rung == [pytest.approx(100, abs=TICK_SECONDS)] * 2 + [pytest.approx(101, abs=TICK_SECONDS)]
+    nursery.cancel_scope.cancel()
