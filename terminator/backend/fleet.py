@@ -63,6 +63,7 @@ class Fleet:
         for key in self._servers.keys() - named:
             left = self._servers.pop(key)
             left.gauge = None
+            left.configured = False
             left.close()
         for key in self._heard.keys() - named:
             del self._heard[key]
@@ -75,6 +76,7 @@ class Fleet:
             for member in group.members:
                 server = member.server
                 self._servers[name, member.key] = server
+                server.configured = True
                 server.health.rules = rules
                 if self.shared is not None:
                     server.gauge = self.shared.gauge(name, member.key)

@@ -30,6 +30,8 @@ class Server:
         """Those of the other workers, when last looked at."""
         self.gauge: Gauge | None = None
         """Where the other workers see `in_flight`."""
+        self.configured = True
+        """Some generation in force names it; else no connection to it is kept."""
         self._idle: deque[BackendConnection] = deque()
 
     def count(self, requests: int) -> None:
@@ -49,6 +51,9 @@ class Server:
 
     def keep(self, connection: BackendConnection, now: float, most: int) -> None:
         """Takes a reusable connection back; the oldest goes when there are more than `most`."""
+        if not self.configured:
+            connection.close()
+            return
         connection.idle_since = now
         self._idle.append(connection)
         while len(self._idle) > most:

@@ -53,6 +53,20 @@ async def test_a_connection_is_kept_and_given_out_again(adopt: Any, serve: Any) 
     assert group.members[0].in_flight == 0
 
 
+async def test_no_connection_is_kept_to_a_server_that_a_reload_has_removed(adopt: Any, serve: Any) -> None:
+    one, other = serve().address, serve().address
+    leased = await lease(adopt(one))
+    assert await exchange(leased) == 200
+    adopt(other)
+    leased.release(None, 200)
+    assert leased.connection.stream.sock.fileno() == -1
+    again = adopt(one)
+    second = await lease(again)
+    assert await exchange(second) == 200
+    second.release(None, 200)
+    assert again.members[0].server.idle_connections == 1
+
+
 async def test_a_server_that_was_tried_is_not_chosen_again(adopt: Any, serve: Any) -> None:
     dead, sound = refusing(), serve().address
     group = adopt(dead, sound)
