@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,24 +12,6 @@ from terminator.errors import BackendClosed, BackendError, BackendInvalid, Backe
 from terminator.wire.framing import Framing
 
 Connected = Callable[[], tuple[BackendConnection, socket.socket]]
-
-
-@pytest.fixture
-def connected() -> Iterator[Connected]:
-    """Makes (our end, the backend's end). What the test has not closed is closed at its end."""
-    made: list[tuple[BackendConnection, socket.socket]] = []
-
-    def make() -> tuple[BackendConnection, socket.socket]:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.settimeout(5)
-        made.append((BackendConnection(ours), theirs))
-        return made[-1]
-
-    yield make
-    for connection, theirs in made:
-        connection.stream.sock.close()
-        theirs.close()
 
 
 FIELDS = [(b"host", b"a.test")]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
 
 from terminator.backend.connection import BackendConnection
 from terminator.backend.private import PrivateConnections
@@ -13,24 +11,6 @@ from terminator.backend.server import Server
 from terminator.config.values import parse_tcp_address
 
 Connected = Callable[[], tuple[BackendConnection, socket.socket]]
-
-
-@pytest.fixture
-def connected() -> Iterator[Connected]:
-    """Makes (our end, the backend's end). What the test has not closed is closed at its end."""
-    made: list[tuple[BackendConnection, socket.socket]] = []
-
-    def make() -> tuple[BackendConnection, socket.socket]:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.settimeout(5)
-        made.append((BackendConnection(ours), theirs))
-        return made[-1]
-
-    yield make
-    for connection, theirs in made:
-        connection.stream.sock.close()
-        theirs.close()
 
 
 def server(port: int) -> Server:
