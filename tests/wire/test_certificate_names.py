@@ -67,7 +67,7 @@ def test_every_kind_of_attribute_and_string() -> None:
     assert flat[5:] == [[("1.3.6.1.4.1.99999.1", "own")], [("givenName", "😀")]]
 
 
-@pytest.mark.parametrize("end", range(0, len(USUAL) - 100, 3))
+@pytest.mark.parametrize("end", range(0, 240, 3))
 def test_a_certificate_that_ends_early_is_none(end: int) -> None:
     assert read_names(USUAL[:end]) is None
 
