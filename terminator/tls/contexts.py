@@ -80,6 +80,8 @@ def build(
     if resolved.finite_field and any(pair.info.key_type == "rsa" for pair in material.pairs):
         with path_of(_FFDHE2048) as path:
             context.load_dh_params(path)
+    if capabilities.given_chain:
+        openssl.serve_given_chain(context)
     _set_client_authentication(context, material, capabilities)
     _set_resumption(context, material, capabilities, tickets)
     if log_keys and material.key_log_file is not None:

@@ -27,6 +27,8 @@ _CONTEXT_OFFSET = object.__basicsize__
 _CONNECTION_OFFSET = object.__basicsize__ + _POINTER_BYTES
 
 # Numbers of <openssl/ssl.h> and <openssl/tls1.h>; part of the ABI since 1.1.1.
+_MODE = 33
+_MODE_NO_AUTO_CHAIN = 8
 _SET_SESS_CACHE_MODE = 44
 _GET_TICKET_KEYS, _SET_TICKET_KEYS = 58, 59
 _SET_GROUPS_LIST = 92
@@ -54,6 +56,7 @@ class Capabilities:
     """What this interpreter and its OpenSSL can do; made once by `prove`, handed to workers by fork.
 
     ticket_keys: ticket keys can be set; else contexts made before the fork share OpenSSL's own random ones.
+    given_chain: the chain that is served can be kept to what the file holds; else OpenSSL completes a short one.
     session_cache: the cache of session ids can be switched off; else it stays, per context, and ids never leave a host.
     groups: key exchange groups that can be set, by IANA's or NIST's name; empty when they cannot be set at all.
     messages: the messages of a handshake are reported, until they are no longer wanted.
@@ -62,6 +65,7 @@ class Capabilities:
     """
 
     ticket_keys: bool = False
+    given_chain: bool = False
     session_cache: bool = False
     verify_depth: bool = False
     client_authorities: bool = False
@@ -87,6 +91,12 @@ def ticket_keys(context: ssl.SSLContext) -> bytes:
     if _library().SSL_CTX_ctrl(_context_pointer(context), _GET_TICKET_KEYS, TICKET_KEY_BYTES, buffer) != 1:
         raise CertificateError("OpenSSL did not show its ticket key")
     return buffer.raw
+
+
+def serve_given_chain(context: ssl.SSLContext) -> None:
+    """Certificates are served as the chain file has them. Else OpenSSL looks in each handshake whether the authorities
+    that client certificates are verified by could complete a chain of one. Needs `Capabilities.given_chain`."""
+    _library().SSL_CTX_ctrl(_context_pointer(context), _MODE, _MODE_NO_AUTO_CHAIN, None)
 
 
 def switch_session_cache_off(context: ssl.SSLContext) -> None:
@@ -222,6 +232,7 @@ def prove() -> Capabilities:
 
     ticket = attempt("ticket keys cannot be set", _prove_ticket_keys, server)
     cache = attempt("the session cache cannot be switched off", _prove_session_cache, server)
+    given = attempt("short chains are completed from the client authorities", _prove_given_chain, chain, key)
     depth = attempt("the depth of client chains cannot be set", _prove_verify_depth)
     authorities = attempt("clients cannot be told the authorities", _prove_client_authorities, chain)
     name = attempt("the negotiated group cannot be read", _prove_group_name, server)
@@ -233,6 +244,7 @@ def prove() -> Capabilities:
         groups = tuple(group for group in KNOWN_GROUPS if _takes_group(group))
     return Capabilities(
         ticket_keys=ticket,
+        given_chain=given,
         session_cache=cache,
         verify_depth=depth,
         client_authorities=authorities,
@@ -305,6 +317,15 @@ def _prove_session_cache(server: Any) -> None:
             raise _Unproved(
                 f"a session id {'resumes' if resumed else 'does not resume'} with the cache {'on' if cached else 'off'}"
             )
+
+
+def _prove_given_chain(chain: bytes, key: bytes) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    load_pair_bytes(context, chain, key)
+    serve_given_chain(context)
+    if not _library().SSL_CTX_ctrl(_context_pointer(context), _MODE, 0, None) & _MODE_NO_AUTO_CHAIN:
+        raise _Unproved("a mode that was set reads back differently")
+    _handshake(context, _client(ssl.TLSVersion.TLSv1_3))
 
 
 def _prove_verify_depth() -> None:

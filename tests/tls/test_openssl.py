@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import ssl
 import subprocess
@@ -10,10 +11,12 @@ import textwrap
 from collections.abc import Iterator
 
 import pytest
+import trustme
 from workshop import Workshop, converse
 
 from terminator.errors import CertificateError
 from terminator.tls import openssl
+from terminator.tls.memory import load_pair_bytes
 from terminator.tls.openssl import Capabilities
 
 
@@ -21,7 +24,9 @@ def test_everything_is_proved_here(capabilities: Capabilities) -> None:
     """On the Pythons and OpenSSLs we know; elsewhere the daemon runs with less, and says so."""
     assert capabilities.problems == ()
     assert capabilities.ticket_keys
+    assert capabilities.given_chain
     assert capabilities.session_cache
+    assert capabilities.close_notify
     assert capabilities.verify_depth
     assert capabilities.client_authorities
     assert capabilities.group_name
@@ -39,6 +44,27 @@ def test_ticket_keys_read_back() -> None:
     assert openssl.ticket_keys(context) == key != random_key
     with pytest.raises(ValueError, match="80 bytes, not 48"):
         openssl.set_ticket_keys(context, key[:48])
+
+
+@pytest.mark.parametrize(("given", "certificates"), [(False, 2), (True, 1)])
+def test_a_chain_is_served_as_it_was_given(given: bool, certificates: int) -> None:
+    """Without the call OpenSSL adds the authority that was loaded for clients' certificates."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued = authority.issue_cert("a.test")
+    load_pair_bytes(context, issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes())
+    context.load_verify_locations(cadata=authority.cert_pem.bytes().decode())
+    if given:
+        openssl.serve_given_chain(context)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(client)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = context.wrap_bio(to_server, to_client, server_side=True)
+    there = client.wrap_bio(to_client, to_server, server_hostname="a.test")
+    for side in (there, here, there):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert len(there._sslobj.get_unverified_chain()) == certificates  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
