@@ -92,7 +92,7 @@ do_install() {
 		fi
 	done
 	sed -i "s|$new|$PREFIX|g" "$new/pyvenv.cfg"
-	"$new/bin/python" -m compileall -q -s "$new" -p "$PREFIX" "$new/lib"
+	"$new/bin/python" -m compileall -q -f -s "$new" -p "$PREFIX" "$new/lib"
 	chmod -R u+rwX,go+rX,go-w "$new"
 
 	# Running processes have loaded what they need; a start in between finds the old one or the new one.
