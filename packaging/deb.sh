@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds dist/terminator-proxy_VERSION_ARCH.deb with dpkg-deb: the output of install.sh below a folder, packed.
+# Builds DIST/terminator-proxy_VERSION_ARCH.deb (DIST: dist) with dpkg-deb: the output of install.sh below a folder, packed.
 # The virtual environment is bound to the Python release it was made with, so build on the Debian release it is for.
 #
 # DEBFULLNAME, DEBEMAIL  whoever answers for this package: its Maintainer. Without them it says that nobody does.
@@ -25,8 +25,8 @@ find "$stage/opt/terminator" -depth -type d -empty -delete
 doc=$stage/usr/share/doc/terminator-proxy
 mkdir -p "$doc" "$stage/usr/share/lintian/overrides" "$stage/DEBIAN"
 "$PYTHON" "$here/packaging/copyright.py" "$stage/opt/terminator/lib/$python/site-packages" >"$doc/copyright"
-cp "$here"/docs/*.md "$doc/"
-printf 'terminator-proxy (%s) stable; urgency=medium\n\n  * See CHANGELOG.md of the source.\n\n -- %s  %s\n' \
+cp "$here"/docs/*.md "$here/CHANGELOG.md" "$doc/"
+printf 'terminator-proxy (%s) stable; urgency=medium\n\n  * See /usr/share/doc/terminator-proxy/CHANGELOG.md.\n\n -- %s  %s\n' \
 	"$version+deb$release" "$maintainer" "$(date -R -u -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}")" | gzip -9n >"$doc/changelog.gz"
 cp "$here/packaging/lintian-overrides" "$stage/usr/share/lintian/overrides/terminator-proxy"
 cat >"$stage/DEBIAN/control" <<-CONTROL
@@ -50,5 +50,6 @@ done
 (cd "$stage" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
 chmod 0644 "$stage/DEBIAN/md5sums" "$stage/DEBIAN/conffiles" "$stage/DEBIAN/control"
 chmod -R u+rwX,go+rX,go-w "$stage"
-mkdir -p "$here/dist"
-dpkg-deb --root-owner-group --build "$stage" "$here/dist/terminator-proxy_$version+deb${release}_$architecture.deb"
+dist=${DIST:-$here/dist}
+mkdir -p "$dist"
+dpkg-deb --root-owner-group --build "$stage" "$dist/terminator-proxy_$version+deb${release}_$architecture.deb"

@@ -179,19 +179,29 @@ def installed(folder: Path) -> Path:
 
 def install(container: Container) -> None:
     """`make install` into the tree of a container that is not booted yet: it has no network afterwards."""
+    _build(container, "install", f"DESTDIR={container.root}" if TREE == "/" else "DESTDIR=")
+
+
+def package(container: Container) -> None:
+    """`make deb`, into /root/dist of the container."""
+    _build(container, "deb", f"DIST={container.root if TREE == '/' else ''}/root/dist")
+
+
+def _build(container: Container, target: str, setting: str) -> None:
     clean = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHON": "/usr/bin/python3"}
     if TREE == "/":
-        _run("make", "-C", str(ROOT), "install", f"DESTDIR={container.root}", "PYTHON=/usr/bin/python3", env=clean)
+        _run("make", "-C", str(ROOT), target, setting, "PYTHON=/usr/bin/python3", env=clean)
         return
     # The environment is bound to the other tree's interpreter, so it is made in there.
     source = container.root / "usr/src/terminator"
     wanted = shutil.ignore_patterns(".*", "build", "dist", "tests", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, source, ignore=wanted)
     shutil.copy("/etc/resolv.conf", container.root / "etc/resolv.conf")
-    inside = ("/usr/bin/env", "-i", *(f"{name}={value}" for name, value in clean.items()))
+    inside = ("/usr/bin/env", "-i", *(f"{name}={value}" for name, value in clean.items()), setting)
+    script = {"install": ("install.sh", "install"), "deb": ("deb.sh",)}[target]
     _run("mount", "-t", "proc", "proc", str(container.root / "proc"))
     try:
-        _run("chroot", str(container.root), *inside, "/usr/src/terminator/packaging/install.sh", "install")
+        _run("chroot", str(container.root), *inside, f"/usr/src/terminator/packaging/{script[0]}", *script[1:])
     finally:
         _run("umount", str(container.root / "proc"))
 
