@@ -140,13 +140,16 @@ class Inherited:
         self._sockets: list[tuple[str, socket.socket]] = []
         self.other_fds: dict[str, int] = {}
         """What is no listening socket: things kept over a restart in the manager's store."""
-        if pid != str(os.getpid()) or not count.isdigit():
+        if pid != str(os.getpid()) or not (count.isascii() and count.isdigit()):
             return
         labels = names.split(":") if names else []
         for offset in range(int(count)):
             fd = FIRST_INHERITED_FD + offset
             name = labels[offset] if offset < len(labels) else "unknown"
-            os.set_inheritable(fd, False)
+            try:
+                os.set_inheritable(fd, False)
+            except OSError as error:
+                raise StartError(f"LISTEN_FDS={count}, but descriptor {fd} is not open ({error.strerror})") from error
             if not stat.S_ISSOCK(os.fstat(fd).st_mode):
                 self.other_fds[name] = fd
                 continue

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 import time
 from collections.abc import MutableMapping
 
 MICROSECONDS = 1_000_000
+PATIENCE_SECONDS = 1.0
+"""How long what is said only once waits for room in the manager's queue; nobody is served by us meanwhile."""
 
 
 class Notify:
-    """The line to the service manager. Every method is safe to call without one, and never blocks or raises."""
+    """The line to the service manager. Every method is safe to call without one, and never raises; `ready` and
+    `store`, which nothing says again, wait up to PATIENCE_SECONDS for a busy manager, the others not at all."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         """Takes the variables out of `environ`, so that no child believes that they are its own."""
@@ -30,12 +34,12 @@ class Notify:
         except OSError:  # a manager that is gone is no reason not to serve
             self.close()
             return
-        if period.isdigit() and int(period) > 0 and watched in ("", str(os.getpid())):
+        if period.isascii() and period.isdigit() and int(period) > 0 and watched in ("", str(os.getpid())):
             self.watchdog_seconds = int(period) / MICROSECONDS
 
     def ready(self, status: str) -> None:
         """Start is complete, or a reload has ended, well or not."""
-        self._send("READY=1", f"STATUS={status}")
+        self._send("READY=1", f"STATUS={status}", patient=True)
 
     def reloading(self, status: str) -> None:
         """MONOTONIC_USEC in the same datagram, or a `Type=notify-reload` job waits until it times out."""
@@ -66,7 +70,7 @@ class Notify:
 
     def store(self, name: str, fds: list[int]) -> None:
         """Keeps `fds` over a restart; they come back by the LISTEN_FDS protocol under `name`."""
-        self._send("FDSTORE=1", f"FDNAME={name}", fds=fds)
+        self._send("FDSTORE=1", f"FDNAME={name}", fds=fds, patient=True)
 
     def forget(self, name: str) -> None:
         self._send("FDSTOREREMOVE=1", f"FDNAME={name}")
@@ -76,12 +80,20 @@ class Notify:
             self._socket.close()
             self._socket = None
 
-    def _send(self, *lines: str, fds: list[int] | None = None) -> None:
+    def _send(self, *lines: str, fds: list[int] | None = None, patient: bool = False) -> None:
         if self._socket is None:
             return
         message = "\n".join(line.replace("\n", "; ") for line in lines).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        try:
-            self._socket.sendmsg([message], rights)
-        except OSError:  # its queue is full or it is gone: the next message says the same again
-            return
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self._socket.sendmsg([message], rights)
+                return
+            except BlockingIOError:
+                left = deadline - time.monotonic()
+                if not patient or left <= 0:
+                    return  # what is said again and again comes with the next message
+                select.select([], [self._socket], [], left)
+            except OSError:  # it is gone
+                return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_an_abstract_socket_is_spoken_to() -> None:
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "0"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "²"}, None),
     ],
 )
 def test_the_watchdog_is_fed_only_when_it_is_ours(
@@ -132,3 +134,24 @@ def test_a_start_that_fails_says_why_and_by_which_error(manager: socket.socket, 
     assert lines(manager) == ["STATUS=[::]:443: the address is in use", "ERRNO=98"]
     notify.failed_by(StartError("no user"))
     assert lines(manager) == ["STATUS=no user"]
+
+
+def test_readiness_waits_for_room_in_a_full_queue(manager: socket.socket, notify: Notify) -> None:
+    """It is said once: if it were lost, the manager would end the start by its timeout."""
+    while True:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as other:
+            try:
+                other.sendto(b"X_OTHER=1", manager.getsockname())
+            except BlockingIOError:
+                break
+    received: list[bytes] = []
+
+    def read_all() -> None:
+        while b"READY" not in (received or [b""])[-1]:
+            received.append(manager.recv(4096))
+
+    reader = threading.Timer(0.1, read_all)
+    reader.start()
+    notify.ready("Serving")
+    reader.join()
+    assert received[-1] == b"READY=1\nSTATUS=Serving"
