@@ -7,7 +7,7 @@ CONSTRAINTS := requirements/constraints.txt
 # Most tests wait for a daemon to start, to time out or to drain: three processes keep two cores busy.
 JOBS ?= 3
 PYTEST_ARGS ?=
-FUZZ_TARGETS ?= client_hello proxy_header request_head chunked_body
+FUZZ_TARGETS ?= client_hello proxy_header request_head chunked_body certificate_names
 SECONDS ?= 300
 BENCH ?= --rounds 3 --seconds 4
 

@@ -16,7 +16,7 @@ import atheris
 
 HERE = Path(__file__).parent
 WORK = HERE.parent / ".fuzz"
-TARGETS = ("client_hello", "proxy_header", "request_head", "chunked_body")
+TARGETS = ("client_hello", "proxy_header", "request_head", "chunked_body", "certificate_names")
 
 
 def main() -> None:
