@@ -84,7 +84,7 @@ def test_the_daemon_serves_on_and_tells_of_it(start, sections, get):
     daemon = start(**sections)
     assert selftest(daemon)[0] == 0
     assert get(daemon, "https://open.test/").status == 200
-    assert daemon.all("tls.handshake", {"host": "wall.test", "error.type": "client_cert_missing"})
+    assert daemon.wait_for("tls.handshake", {"host": "wall.test", "error.type": "client_cert_missing"})
     assert len(daemon.workers()) == 1  # none was lost and replaced
 
 
