@@ -11,7 +11,7 @@ FUZZ_TARGETS ?= client_hello proxy_header request_head chunked_body certificate_
 SECONDS ?= 300
 BENCH ?= --rounds 3 --seconds 4
 
-.PHONY: help demo test check format e2e bench fuzz install uninstall deb test-trixie clean
+.PHONY: help demo test check format e2e bench bench-micro fuzz install uninstall deb test-trixie clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,6 +37,10 @@ format: $(VENV)/.tools  ## format the code and mend what the linter can mend
 
 bench: $(VENV)/.runtime  ## CPU cost beside nginx, HAProxy and Caddy on this machine (those that are installed)
 	$(BIN)/python bench/compare.py $(BENCH)
+
+bench-micro: $(VENV)/.runtime  ## time the pure functions on the way of every request (MICRO="-o after.json")
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
+	$(BIN)/python bench/micro.py $(MICRO)
 
 fuzz: $(VENV)/.tools  ## coverage-guided fuzzing of every parser strangers can reach, SECONDS each (default 300)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[fuzz]'

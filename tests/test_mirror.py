@@ -13,7 +13,16 @@ EXCEPTIONS = {
     "__main__": "two lines, run by every end-to-end test",
 }
 # folders and files of tests that are about no single module
-BESIDE = {"border", "e2e", "systemd", "test_mirror.py", "test_floors.py", "test_docs.py", "test_monitoring.py"}
+BESIDE = {
+    "border",
+    "e2e",
+    "systemd",
+    "test_mirror.py",
+    "test_floors.py",
+    "test_docs.py",
+    "test_monitoring.py",
+    "test_bench.py",
+}
 
 
 def is_bare(path: Path) -> bool:
