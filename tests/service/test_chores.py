@@ -23,6 +23,7 @@ from terminator.service import candidate
 from terminator.service.admin_client import ask
 from terminator.service.chores import Chores
 from terminator.service.messages import TicketKeys
+from terminator.service.notify import Notify
 from terminator.service.standing import Standing
 from terminator.service.timers import Timers
 from terminator.telemetry.board import Board, worker_row
@@ -208,3 +209,30 @@ def test_a_replaced_worker_takes_the_tickets_of_the_others(daemon: Make, certifi
     os.kill(running.workers()[0], signal.SIGKILL)
     running.wait_for("server.worker_started", count=2)
     assert resumes(running, context, session)
+
+
+class Watched:
+    """What the watchdog's chore asks of the master: the workforce's word, and the line to the service manager."""
+
+    def __init__(self, notify: Notify) -> None:
+        self.board = Board(1)
+        self.journal = None
+        self.notify = notify
+        self.workforce = self
+        self.heard = True
+
+
+def test_the_watchdog_is_fed_while_a_worker_is_heard_and_starved_otherwise(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        notify = Notify({"NOTIFY_SOCKET": manager.getsockname()})
+        watched: Any = Watched(notify)
+        chores = Chores(watched)
+        chores._say_alive()
+        assert manager.recv(100) == b"WATCHDOG=1"
+        watched.heard = False
+        chores._say_alive()
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+        notify.close()

@@ -290,3 +290,9 @@ def test_a_name_that_was_not_given_says_which_were(handed_over: Any) -> None:
 
 def test_sockets_meant_for_another_process_are_left_alone(handed_over: Any) -> None:
     assert handed_over("https:http:keys", lambda inherited, environ: str(inherited.names), pid="1") == "[]"
+
+
+def test_descriptors_that_are_announced_but_not_open_are_refused_with_a_sentence(handed_over: Any) -> None:
+    text = handed_over("https", lambda inherited, environ: "taken", count=99_999)
+    assert text.startswith("StartError: LISTEN_FDS=99999, but descriptor "), text
+    assert "is not open" in text

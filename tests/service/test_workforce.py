@@ -125,3 +125,24 @@ def test_a_stuck_one_is_told_before_it_is_killed(setting: Setting) -> None:
 def test_a_death_at_the_start_gives_up(setting: Setting) -> None:
     setting.workforce.exited(setting.workforce.live[0].process.pid, 256, time.monotonic())
     assert setting.workforce.gave_up == "a worker died before the service was ready"
+
+
+def test_the_service_manager_hears_of_it_only_while_some_worker_serves(setting: Setting) -> None:
+    """What the watchdog's message hangs on: through start and stop, and while one event loop turns; not when none does
+    and none has come back."""
+    workforce = setting.workforce
+    assert workforce.heard, "it starts"
+    setting.say(0, b'{"kind": "ready"}')
+    setting.say(1, b'{"kind": "ready"}')
+    now = time.monotonic()
+    workforce.tick(now + 30)
+    assert not workforce.heard, "both stand still and are being killed"
+    for number in (0, 1):
+        workforce.exited(workforce.live[number].process.pid, signal.SIGKILL, now + 30)
+    assert not workforce.heard, "others were started but do not serve yet"
+    setting.say(1, b'{"kind": "ready"}')
+    assert workforce.heard, "one serves"
+    workforce.tick(time.monotonic() + 30)
+    assert not workforce.heard
+    workforce.drain(1.0)
+    assert workforce.heard, "it stops: that has a time limit of its own"
