@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from container import why_not
+from machine import CERTS, NAME, UNITS, booted
+
 ROOT = Path(__file__).parent.parent.parent
 PREFIX = "/srv/edge/terminator"
 PYTHON = os.path.realpath(sys.executable)
@@ -113,3 +118,25 @@ def test_a_prefix_that_cannot_be_meant_is_refused(tmp_path: Path, prefix: str, t
     done = subprocess.run([ROOT / "packaging/install.sh", target], env=environment, capture_output=True, text=True)
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
     assert "PREFIX=" in done.stderr
+
+
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_uninstalling_a_running_service_stops_it_and_keeps_what_is_the_operators(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with booted(tmp_path_factory) as machine:
+        for folder in ("packaging", "systemd"):
+            shutil.copytree(ROOT / folder, machine.box.root / "usr/src/uninstall" / folder)
+        machine.run("systemctl", "enable", "--now", *UNITS)
+        assert machine.fetch() == "200"
+        machine.run("/usr/src/uninstall/packaging/install.sh", "uninstall")
+        assert machine.show("LoadState") == "not-found"
+        assert ":443" not in machine.run("ss", "-ltn").stdout
+        assert machine.run("pgrep", "-u", "terminator", check=False).stdout == ""
+        assert not (machine.box.root / "opt/terminator").exists()
+        assert (machine.box.root / CERTS / NAME).is_symlink()
+        assert (machine.box.root / "etc/terminator/terminator.yaml").exists()
+        assert not (machine.box.root / "etc/logrotate.d/terminator").exists()
