@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "terminator"
 
 FLOORS: list[set[str]] = [
-    {"errors"},
+    {"errors", "record"},
     {"wire", "routing"},
     {"config"},
     {"telemetry"},
@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
-PURE = ("errors", "wire.", "routing.", "config.model", "config.values", "telemetry.events", "service.supervision")
+PURE = ("errors", "record", "wire.", "routing.", "config.model", "config.values", "telemetry.events", "service.supervision")
 IMPURE = {"trio", "socket", "ssl", "os", "time", "random", "logging", "select", "selectors", "threading"}
 # Only the named folders or modules may import these at all.
 RESERVED = {

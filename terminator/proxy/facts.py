@@ -13,6 +13,7 @@ from terminator.backend.private import PrivateConnections
 from terminator.config import model
 from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.deadline import Deadline
+from terminator.record import record
 from terminator.tls.handshake_facts import HandshakeFacts
 from terminator.wire.client_side import ClientCertificate, ClientSide, plain_address
 from terminator.wire.proxy_header import ProxyHeader, TlsFacts, encode_v2
@@ -20,7 +21,7 @@ from terminator.wire.proxy_header import ProxyHeader, TlsFacts, encode_v2
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """Where a connection comes from. A unix socket has no address: "" and 0."""
 

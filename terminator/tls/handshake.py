@@ -17,6 +17,7 @@ from typing import Any, Final
 import trio
 
 from terminator.errors import ClientGone, HandshakeError
+from terminator.record import record
 from terminator.tls import openssl, shown
 from terminator.tls.alerts import alert_record
 from terminator.tls.failures import classify
@@ -35,7 +36,7 @@ LINGER_SECONDS = 1.0
 the alert on its way (RFC 9112 §9.6 describes it for HTTP)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Choice:
     """The host that answers this hello.
 
@@ -74,7 +75,7 @@ class Passthrough:
 Choose = Callable[[ClientHello], Choice | Refusal | Passthrough]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Established:
     stream: TlsStream
     choice: Choice

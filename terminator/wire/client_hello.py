@@ -14,6 +14,7 @@ from functools import lru_cache
 from struct import Struct, pack
 from typing import Final, Literal, NamedTuple
 
+from terminator.record import record
 from terminator.wire import ja4
 
 MAX_BYTES = 65536
@@ -60,7 +61,7 @@ class Offers(NamedTuple):
     ja4: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientHello:
     """RFC 8446 §4.1.2. Numbers are as offered, in the client's order, GREASE (RFC 8701) included."""
 

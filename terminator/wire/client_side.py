@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
+from terminator.record import record
+
 Field = tuple[bytes, bytes]
 
 # Meant for one connection, never sent on (RFC 9110 §7.6.1). HTTP2-Settings belongs to the upgrade to h2c that we never
@@ -70,7 +72,7 @@ class ClientCertificate:
         return fields
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientSide:
     """One client connection as its backends shall know it."""
 

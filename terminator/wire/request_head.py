@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from terminator.errors import (
@@ -32,6 +31,7 @@ from terminator.errors import (
     MethodNotImplemented,
     VersionNotSupported,
 )
+from terminator.record import record
 from terminator.wire.framing import (
     TOKEN,
     Fields,
@@ -54,7 +54,7 @@ MAX_HOST_BYTES = 262
 """Bytes of a Host field: a name of 253 characters, its trailing dot, a colon and a port, with a little air."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestHead:
     """A request that may be forwarded. All text is ASCII, as sent: nothing has been decoded."""
 

@@ -9,9 +9,9 @@ may belong to another client.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from terminator.errors import BackendInvalid
+from terminator.record import record
 from terminator.wire.framing import (
     VALUE,
     Fields,
@@ -29,7 +29,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (%b*))?\r\n" % VA
 _NO_OPTIONS: frozenset[bytes] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResponseHead:
     """A response that may be sent on."""
 
