@@ -31,8 +31,11 @@ class Deadline:
         self._scope: trio.CancelScope | None = None
 
     def begin(self, *streams: Stream) -> None:
-        """From now until `done` a failure interrupts these."""
+        """From now until `done` a failure interrupts these; one that came too late to end a `scope` does so at once."""
         self._streams = streams
+        if self._failure is not None:
+            for stream in streams:
+                stream.interrupt(self._failure)
 
     def expect(self, awaited: type[TerminatorError], seconds: float, text: str) -> None:
         """At most `seconds`, by a tenth of a second, may pass until the next call, else all fails with

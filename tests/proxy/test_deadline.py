@@ -76,6 +76,17 @@ async def test_a_wait_for_something_else_is_ended_too(
         await trio.sleep_forever()
 
 
+async def test_a_failure_at_the_moment_when_that_wait_is_over_ends_the_next(
+    deadline: Deadline, autojump_clock: trio.testing.MockClock, stream: Stream
+) -> None:
+    with deadline.scope():
+        deadline.fail(ClientGone("closed"))  # no checkpoint follows: what was waited for has come
+    deadline.begin(stream)
+    deadline.expect(BackendTimeout, 10, "no answer")
+    with trio.fail_after(100), pytest.raises(ClientGone):
+        await stream.receive()
+
+
 async def test_rest_puts_the_clock_aside(
     deadline: Deadline, autojump_clock: trio.testing.MockClock, stream: Stream
 ) -> None:
