@@ -6,6 +6,7 @@ else is waited for (a server, a connection to it) there is a cancel scope, for j
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,6 +48,11 @@ class Deadline:
     def rest(self) -> None:
         """For now no time limit: what follows watches the time itself."""
         self._alarm.off()
+
+    @property
+    def resting(self) -> bool:
+        """Whether there is no time limit now."""
+        return self._alarm.at == math.inf
 
     def fail(self, error: TerminatorError) -> None:
         """Ends what is being waited for, for a reason found by another task; the first reason stands. Nothing happens

@@ -99,8 +99,10 @@ class Relay:
 
     def _request_sent(self) -> None:
         self.sent_at = trio.current_time()
-        if not self.answered_at:
+        if self.status is None:
             self._deadline.expect(BackendTimeout, self._patience.backend_response, "no response head in time")
+        elif not self._deadline.resting:  # it was the upload's
+            self._deadline.expect(BackendTimeout, self._patience.body_idle, "the response body stood still")
 
     async def _send_small_body(self) -> bool:
         """Whether the body was there already, and small: then it has been queued whole."""
@@ -135,7 +137,7 @@ class Relay:
                 if 0 < self._max_body_bytes < self._client.request_bytes:
                     raise BodyTooLarge(f"the request body passes {self._max_body_bytes} bytes")
                 await self._backend.send_body(piece)
-                self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")
+                self._expect_more_of_client()
             await self._backend.finish(self._trailers())
             self._request_sent()
         except ClientError as error:
@@ -145,9 +147,15 @@ class Relay:
             self._request_sent()
 
     def _expect_body_of_client(self) -> None:
-        if self._head.expect_continue:
+        if self._head.expect_continue and self.status is None:
             self._deadline.expect(BackendTimeout, self._patience.backend_response, "no 100 Continue nor response")
         else:
+            self._expect_more_of_client()
+
+    def _expect_more_of_client(self) -> None:
+        """Not while the client takes its time with a response that has begun: that is watched by its stream, and nobody
+        would end this limit."""
+        if self.status is None or not self._deadline.resting:
             self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")
 
     # ------------------------------------------------------------------------------------------------ the response

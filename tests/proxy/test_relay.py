@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
+
+import trio
+import trio.testing
+
+from terminator.backend.connection import BackendConnection
+from terminator.errors import ClientGone, ClientStalled
+from terminator.proxy.client_half import ClientHalf
+from terminator.proxy.deadline import Deadline
+from terminator.proxy.relay import Relay
+from terminator.proxy.treatment import Patience
+from terminator.transport.alarms import Alarms
+from terminator.transport.stream import Stream
 
 POST = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -63,3 +76,49 @@ async def test_a_backend_that_says_nothing_is_timed_out(world: Any, receive_unti
     async with world(timeouts={"backend_response": "100ms"}) as w, await w.connect() as client:
         await client.send_all(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n")
         assert b" 504 " in await receive_until(client, b"\r\n\r\n")
+
+
+async def test_who_has_sent_all_may_read_the_rest_of_the_response_slowly(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The answer begins while the request still comes. The limit on the request's body ends with it, although the
+    response is at that moment held up by its reader, who takes much longer in all than a body may stand still."""
+    size, idle = 8_000_000, 10.0
+    ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
+    for sock in ours:
+        sock.setblocking(False)
+    client, behind = (trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in theirs)
+    half, connection, alarms = (
+        ClientHalf(Stream(ours[0], ClientGone, ClientStalled)),
+        BackendConnection(ours[1]),
+        Alarms(),
+    )
+    deadline, received = Deadline(alarms), 0
+    async with client, behind, trio.open_nursery() as nursery:
+        nursery.start_soon(alarms.run)
+        await client.send_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nsome")
+        assert await half.wait_for_request()
+        head = half.head_now(1000, 10)
+        assert head is not None
+        patience = Patience(backend_response=idle, body_idle=idle, tunnel_idle=idle)
+        relay = Relay(
+            half, connection, head, deadline, patience, 0, lambda answer: (list(answer.fields), answer.framing, False)
+        )
+        deadline.begin(connection.stream, half.stream)
+        connection.begin("POST", "/", head.fields, head.framing, upgrading=False)
+        nursery.start_soon(relay.run)
+        nursery.start_soon(behind.send_all, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+        await trio.sleep(1)  # by then the response is under way, and waits for its reader
+        nursery.start_soon(client.send_all, bytes(99_996))
+        uploaded = 0
+        while uploaded < 100_000:
+            uploaded += len(await behind.receive_some())
+        while received < size:
+            await trio.sleep(idle / 2)
+            received += len(await client.receive_some(size // 20))
+            assert received
+        assert trio.current_time() > 3 * idle
+        nursery.cancel_scope.cancel()
+    deadline.end()
+    for sock in ours:
+        sock.close()
