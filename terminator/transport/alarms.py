@@ -67,6 +67,8 @@ class Alarms:
     def drop(self, alarm: Alarm) -> None:
         if (slot := self._slots.get(alarm._tick)) is not None:
             slot.discard(alarm)
+            if not slot:
+                del self._slots[alarm._tick]  # a limit may be days away, and there are 864,000 ticks in one
         alarm._tick = _NEVER
 
     async def run(self) -> None:

@@ -105,3 +105,19 @@ async def test_what_was_due_before_the_wheel_turned_goes_off_at_once(
     await trio.sleep(5)
     assert rung == [pytest.approx(100, abs=TICK_SECONDS)] * 2 + [pytest.approx(101, abs=TICK_SECONDS)]
     nursery.cancel_scope.cancel()
+
+
+async def test_times_that_are_far_away_are_not_kept_when_nobody_waits_for_them(
+    alarms: Alarms, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Each connection sets a limit, a day away, at a tick of its own; then a closer one, or it ends."""
+    for number in range(100):
+        alarm = Alarm(alarms, lambda: None)
+        alarm.set(trio.current_time() + 86400)
+        if number % 2:
+            alarm.set(trio.current_time() + 2 * TICK_SECONDS)
+        else:
+            alarm.end()
+        await trio.sleep(TICK_SECONDS)
+    await trio.sleep(1)
+    assert not alarms._slots
