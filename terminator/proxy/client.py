@@ -48,9 +48,10 @@ async def next_request(traffic: Traffic, half: ClientHalf, deadline: Deadline, *
             return True
         if traffic.draining and not first:
             return False
-    for seconds in (timeouts.client_idle, timeouts.request_head):
+    while True:
+        draining = traffic.draining
         deadline.begin(half.stream)
-        deadline.expect(HeadTimeout, seconds, "no request")
+        deadline.expect(HeadTimeout, timeouts.request_head if draining else timeouts.client_idle, "no request")
         traffic.idle.add(deadline)
         try:
             return await half.wait_for_request()
@@ -63,10 +64,9 @@ async def next_request(traffic: Traffic, half: ClientHalf, deadline: Deadline, *
             deadline.done()
         if half.request_waiting():
             return True  # it came at the very moment of the drain
-        if not (first and traffic.draining):
+        if draining or not (first and traffic.draining):
             return False
-        # A client that has just connected did so to ask something: it gets the time of a request head.
-    return False
+        # A client that has just connected did so to ask something: in a drain it gets the time of a request head.
 
 
 async def _receive_head(traffic: Traffic, client: Client, began_at: float) -> RequestHead | None:

@@ -103,8 +103,6 @@ class Traffic:
                     async for listening in self._arrivals:  # ends when `drain` closes the channel
                         acceptors.start_soon(self._listen, listening, connections)
                     acceptors.cancel_scope.cancel()
-                for deadline in list(self.idle):
-                    deadline.fail(HeadTimeout("the service drains"))
                 self._cutting = connections.cancel_scope
                 self._cutting.deadline = self._cut_at
             chores.cancel_scope.cancel()
@@ -139,8 +137,11 @@ class Traffic:
         self._cut_at = min(self._cut_at, trio.current_time() + seconds)
         if self._cutting is not None:
             self._cutting.deadline = self._cut_at
-        self.draining = True
-        self._arrivals_in.close()
+        if not self.draining:
+            self.draining = True
+            self._arrivals_in.close()
+            for deadline in list(self.idle):
+                deadline.fail(HeadTimeout("the service drains"))
 
     def by_generation(self) -> dict[int, int]:
         """Open connections by the generation that accepted them; their sum is `open_connections` at every moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import trio
@@ -46,3 +47,21 @@ async def test_a_drain_ends_idle_connections_and_lets_a_new_one_ask_once(world: 
         assert b"Connection: close\r\n" in answer
         await idle.aclose()
         await fresh.aclose()
+
+
+async def test_a_client_that_is_silent_in_a_drain_gets_the_time_of_a_head_only(world: Any) -> None:
+    async with world(timeouts={"client_idle": "1h", "request_head": "100ms"}) as w:
+        silent = await w.connect()
+        context = ssl.create_default_context()
+        w.authority.configure_trust(context)
+        late = trio.SSLStream(
+            await trio.open_tcp_stream(*w.https), context, server_hostname="a.test", https_compatible=True
+        )
+        with trio.fail_after(10):
+            while w.traffic.open_connections < 2:
+                await trio.sleep(0.01)
+            w.traffic.drain(1000)
+            await late.do_handshake()
+            for client in (silent, late):
+                assert await client.receive_some() == b""
+                await client.aclose()
