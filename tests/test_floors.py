@@ -21,7 +21,16 @@ FLOORS: list[set[str]] = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
-PURE = ("errors", "record", "wire.", "routing.", "config.model", "config.values", "telemetry.events", "service.supervision")
+PURE = (
+    "errors",
+    "record",
+    "wire.",
+    "routing.",
+    "config.model",
+    "config.values",
+    "telemetry.events",
+    "service.supervision",
+)
 IMPURE = {"trio", "socket", "ssl", "os", "time", "random", "logging", "select", "selectors", "threading"}
 # Only the named folders or modules may import these at all.
 RESERVED = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,7 +16,7 @@ from terminator.proxy.facts import Client, Origin, origin_of, parsed_networks
 from terminator.proxy.generation import HostEntry
 from terminator.proxy.tunnel import Tunnel
 from terminator.telemetry.events import ServerNotice, TunnelClosed
-from terminator.tls.client_certificates import examine
+from terminator.tls.client_certificates import examiner
 from terminator.tls.handshake import Choice, Established, PassedThrough, Passthrough, Refusal, handshake
 from terminator.tls.handshake_facts import HandshakeFacts, HandshakeFailed, handshake_event
 from terminator.tls.preface import read_proxy_header
@@ -111,14 +110,14 @@ class _Arrival:
                 capabilities=traffic.capabilities,
             )
         except HandshakeFailed as error:
-            self._record(error.facts, error)
+            self._record(error.facts, error, sock)
             return None
         finally:
             in_progress.dec()
         if isinstance(result, PassedThrough):
             await self._pass_through(result)
             return None
-        self._record(result.facts, None)
+        self._record(result.facts, None, result.stream.sock)
         return self._client(result)
 
     async def _read_proxy_header(self, sock: socket.socket, accepted_at: float, seconds: float) -> None:
@@ -149,9 +148,9 @@ class _Arrival:
         return Choice(
             context=entry.context,
             host=entry.name,
-            alpn=tuple(entry.policy.alpn),
-            certificates={pair.info.key_type: pair.info.serial for pair in material.pairs},
-            admit=lambda connection: examine(connection, material, datetime.now(UTC)),
+            alpn=entry.alpn,
+            certificates=entry.serials,
+            admit=examiner(material),
             in_thread=entry.slow_key,
             tag=entry,
         )
@@ -220,12 +219,15 @@ class _Arrival:
                 )
             )
 
-    def _record(self, facts: HandshakeFacts, error: HandshakeFailed | None) -> None:
-        """Counts a handshake and tells of it; of classes that are sampled the journal drops what is too many."""
+    def _record(self, facts: HandshakeFacts, error: HandshakeFailed | None, sock: socket.socket) -> None:
+        """Counts a handshake and tells of it; of classes that are sampled the journal drops what is too many. sock: of
+        an established connection, which the kernel is asked about."""
         traffic = self._traffic
         traffic.meters.handshake(self._listening.config.name, facts, error)
-        if error is None and not traffic.logs_handshakes:
-            return
+        if error is None:
+            if not traffic.logs_handshakes:
+                return
+            facts.ask_kernel(sock)
         event = handshake_event(
             facts,
             conn_id=self._connection_id,

@@ -42,6 +42,9 @@ class HostEntry:
     material: HostMaterial
     context: Context
     routes: RouteTable[Treatment]
+    alpn: tuple[str, ...]
+    serials: Mapping[str, str]
+    """Serial number of its certificate by key type."""
     hsts: bytes | None
     """Value of Strict-Transport-Security."""
     slow_key: bool
@@ -80,6 +83,8 @@ def build(plan: Plan, contexts: Mapping[str, Context], fleet: Fleet) -> Generati
             slow_key=any(
                 pair.info.key_type == "rsa" and pair.info.key_bits > 2048 for pair in plan.materials[name].pairs
             ),
+            alpn=tuple(config.policy(host).alpn),
+            serials={pair.info.key_type: pair.info.serial for pair in plan.materials[name].pairs},
             hsts=None if host.hsts is None else b"max-age=%d" % int(host.hsts),
         )
     hosts: HostTable[HostEntry] = HostTable(

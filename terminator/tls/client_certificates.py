@@ -12,7 +12,7 @@ import hashlib
 import re
 import ssl
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from terminator.errors import HandshakeError
@@ -36,6 +36,13 @@ _ATTRIBUTES = {
 }
 _KINDS = {"CN=": "CN=", "O=": "O=", "OU=": "OU=", "DNS:": "DNS:", "URI:": "URI:", "EMAIL:": "email:", "IP:": "IP:"}
 _ALTERNATIVES = {"DNS": "DNS:", "URI": "URI:", "email": "email:", "IP Address": "IP:"}
+
+
+def examiner(material: HostMaterial) -> Callable[[ssl.SSLSocket], ClientCertificate | None] | None:
+    """What looks at each connection of a host, by the clock of that moment; None where no certificate is asked for."""
+    if material.policy.client_auth.mode == "none":
+        return None
+    return lambda connection: examine(connection, material, datetime.now(UTC))
 
 
 def examine(

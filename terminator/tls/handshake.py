@@ -117,7 +117,8 @@ async def handshake(
             error = caught
         finally:
             alarm.end()
-        attempt.facts.finish(attempt.sock)
+        attempt.facts.finish()
+        attempt.facts.ask_kernel(attempt.sock)
         await attempt.say_goodbye(error)
     except BaseException:
         attempt.sock.close()
@@ -148,7 +149,7 @@ class _Attempt:
         if isinstance(choice, Refusal):
             raise self._refused(choice.reason, "select", choice.detail)
         if isinstance(choice, Passthrough):
-            self.facts.finish(self.sock)
+            self.facts.finish()
             return PassedThrough(self.sock, choice, self.facts)
         if hello.alpn and choice.alpn and not any(name.decode("latin-1") in choice.alpn for name in hello.alpn):
             text = f"the client offers {hello.alpn_text or 'nothing known'}, the host speaks {', '.join(choice.alpn)}"
@@ -240,7 +241,7 @@ class _Attempt:
         self._note_agreement(tls, choice)
         if choice.admit is not None:
             self._admit(tls, choice.admit)
-        facts.finish(tls)
+        facts.finish()
         facts.spans.setdefault("client", 0.0)  # its answer was there before OpenSSL had asked for it: no wait at all
         return tls
 

@@ -90,9 +90,12 @@ class HandshakeFacts:
         self.spans[self._span] = self.spans.get(self._span, 0.0) + now - self._since
         self._span, self._since = span, now
 
-    def finish(self, sock: socket.socket) -> None:
-        """Stops the clock and asks the kernel for the round-trip time."""
+    def finish(self) -> None:
+        """Stops the clock."""
         self.turn(self._span)
+
+    def ask_kernel(self, sock: socket.socket) -> None:
+        """For the round-trip time, while the socket is open; for whoever tells of it."""
         self.rtt_ms = round_trip_ms(sock)
 
 

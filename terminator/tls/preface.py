@@ -112,7 +112,8 @@ async def read_proxy_header(sock: socket.socket, *, accepted_at: float, deadline
     except BaseException:
         sock.close()
         raise
-    facts.finish(sock)
+    facts.finish()
+    facts.ask_kernel(sock)
     sock.close()
     raise HandshakeFailed(error, facts)
 

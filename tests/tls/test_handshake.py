@@ -111,6 +111,8 @@ async def meet(client: Client, choose: Choose, **options: Any) -> tuple[Outcome,
             arguments = {"deadline_seconds": 15.0, "capabilities": CAPABILITIES, **options}
             result = await handshake(server, accepted_at=trio.current_time(), choose=choose, **arguments)
             outcome.append(result)
+            if isinstance(result, Established):
+                result.facts.ask_kernel(result.stream.sock)
             (result.stream if isinstance(result, Established) else result.sock).close()
         except HandshakeFailed as failure:
             assert server.fileno() == -1

@@ -16,7 +16,7 @@ from typing import Any
 from terminator.cli import main
 from terminator.errors import HandshakeError
 from terminator.proxy import arrival, exchange, generation
-from terminator.tls import contexts, handshake, openssl, policy
+from terminator.tls import client_certificates, contexts, handshake, openssl, policy
 from terminator.tls.tickets import KEY_BYTES, Tickets
 from terminator.wire import client_hello, replies
 
@@ -35,8 +35,8 @@ def client_certificate_required() -> None:
                 return None
             raise
 
-    original = arrival.examine
-    arrival.examine = examine
+    original = client_certificates.examine
+    client_certificates.examine = examine
 
 
 def ask_only(context: ssl.SSLContext) -> None:
@@ -99,12 +99,12 @@ def ticket_keys_per_host() -> None:
 
 def ticket_keys_per_host_and_certificate_looked_at_again() -> None:
     """OpenSSL still asks newcomers for a certificate; who comes back with a ticket is believed."""
-    original = arrival.examine
+    original = client_certificates.examine
 
     def examine(connection: Any, material: Any, now: Any) -> Any:
         return None if connection.session_reused else original(connection, material, now)
 
-    arrival.examine = examine
+    client_certificates.examine = examine
     ticket_keys_per_host()
 
 
