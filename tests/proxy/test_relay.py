@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
@@ -122,3 +123,46 @@ async def test_who_has_sent_all_may_read_the_rest_of_the_response_slowly(
     deadline.end()
     for sock in ours:
         sock.close()
+
+
+HEAD = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n"
+
+
+async def test_a_body_that_stands_still_after_its_beginning_is_timed_out(world: Any, receive_until: Any) -> None:
+    async with world(timeouts={"body_idle": "300ms"}) as w, await w.connect() as client:
+        await client.send_all(HEAD + b"\r\n")
+        async with await w.backend.accept() as behind:
+            await client.send_all(b"some")
+            await receive_until(behind, b"some")
+            assert b" 408 " in await receive_until(client, b"\r\n\r\n")
+    assert w.told("http.request")[0].error_type == "request_body_timeout"
+
+
+async def test_a_backend_that_neither_lets_go_on_nor_answers_is_timed_out(world: Any, receive_until: Any) -> None:
+    async with world(timeouts={"backend_response": "100ms"}) as w, await w.connect() as client:
+        await client.send_all(HEAD + b"Expect: 100-continue\r\n\r\n")
+        assert b" 504 " in await receive_until(client, b"\r\n\r\n")
+    assert w.told("http.request")[0].error_type == "backend_timeout"
+
+
+async def test_a_body_that_does_not_come_although_it_may_is_timed_out(world: Any, receive_until: Any) -> None:
+    timeouts = {"backend_response": "1h", "body_idle": "100ms"}
+    async with world(timeouts=timeouts) as w, await w.connect() as client:
+        await client.send_all(HEAD + b"Expect: 100-continue\r\n\r\n")
+        async with await w.backend.accept() as behind:
+            await receive_until(behind, b"\r\n\r\n")
+            await behind.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+            assert b" 100 " in await receive_until(client, b"\r\n\r\n")
+            assert b" 408 " in await receive_until(client, b"\r\n\r\n")
+    assert w.told("http.request")[0].error_type == "request_body_timeout"
+
+
+@pytest.mark.parametrize("begun", [10, 400_000], ids=["plain", "poured"])
+async def test_a_response_that_stands_still_is_timed_out(world: Any, receive_until: Any, begun: int) -> None:
+    async with world(timeouts={"body_idle": "300ms"}) as w, await w.connect() as client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        async with await w.backend.accept() as behind:
+            await receive_until(behind, b"\r\n\r\n")
+            await behind.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(begun) + b"begun")
+            assert (await receive_until(client, b"more")).endswith(b"begun")  # and the connection has ended
+    assert w.told("http.request")[0].error_type == "backend_timeout"

@@ -121,3 +121,12 @@ async def test_times_that_are_far_away_are_not_kept_when_nobody_waits_for_them(
         await trio.sleep(TICK_SECONDS)
     await trio.sleep(1)
     assert not alarms._slots
+
+
+async def test_a_time_that_has_passed_is_the_next_tick(alarms: Alarms, autojump_clock: trio.testing.MockClock) -> None:
+    await trio.sleep(10)
+    rung: list[float] = []
+    for due in (0.0, 5.0, trio.current_time()):
+        Alarm(alarms, lambda: rung.append(trio.current_time())).set(due)
+    await trio.sleep(2 * TICK_SECONDS)
+    assert len(rung) == 3
