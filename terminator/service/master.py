@@ -72,24 +72,26 @@ class Master:
         self.kept = Kept(self.notify, self.inherited)
         workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
         self.capabilities = openssl.prove()
+        self.board = Board(worker_row(workers))
+        self.timers = Timers()
+        self.reloaded = Reloaded()
         bound = []
+        self._admin_sockets = admin_link.NOTHING
         try:
             for each in config.listeners:
                 bound.append(listeners.bind(each, workers, self.inherited))
                 bound[-1].listen()
             self.standing = Standing(1, candidate, tuple(bound), datetime.now(UTC))
             self._admin_sockets = admin_link.bind(config.admin, self.inherited, self.admin_gid)
+            self._chores = Chores(self)
+            self.contexts = ContextStore(self.capabilities, self._chores.tickets())
+            self.contexts.commit(self.contexts.prepare(candidate.materials))
         except BaseException:
             for each_bound in bound:
                 each_bound.close()
+            self._admin_sockets.close()
             raise
         self.inherited.drop_kept()
-        self.board = Board(worker_row(workers))
-        self.timers = Timers()
-        self.reloaded = Reloaded()
-        self._chores = Chores(self)
-        self.contexts = ContextStore(self.capabilities, self._chores.tickets())
-        self.contexts.commit(self.contexts.prepare(candidate.materials))
         self._selector = selectors.DefaultSelector()
         self._reloads = Reloads(self, held=True)
         self.workforce = Workforce(

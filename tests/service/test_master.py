@@ -288,6 +288,21 @@ def test_a_user_that_does_not_exist_is_told(daemon: Make, section: dict[str, str
     assert f"this machine has no {next(iter(section))} 'no-such" in running.story()
 
 
+def test_a_policy_that_openssl_refuses_leaves_no_socket_behind(daemon: Make, folder: Path) -> None:
+    """It is found out when the contexts are built, and the sockets stand by then."""
+    path = folder / "web.sock"
+    running = daemon(
+        listeners=[{"name": "https", "bind": f"unix:{path}"}],
+        tls={"ciphers": ["ECDHE-NO-SUCH-SUITE"]},
+    )
+    running.expected_exit = 2
+    running.launch()
+    assert running.wait() == 2
+    assert "ECDHE-NO-SUCH-SUITE" in running.story()
+    assert not path.exists()
+    assert not Path(running.config["admin"]["socket"]).exists()
+
+
 # -------------------------------------------------------------------------------------------------------- the end
 
 
