@@ -136,6 +136,8 @@ class Relay:
             while piece := await self._client.receive_body():
                 if 0 < self._max_body_bytes < self._client.request_bytes:
                     raise BodyTooLarge(f"the request body passes {self._max_body_bytes} bytes")
+                if self.status is None:
+                    self._deadline.rest()  # while the backend takes it: the client is not to blame for that time
                 await self._backend.send_body(piece)
                 self._expect_more_of_client()
             await self._backend.finish(self._trailers())

@@ -166,3 +166,20 @@ async def test_a_response_that_stands_still_is_timed_out(world: Any, receive_unt
             await behind.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(begun) + b"begun")
             assert (await receive_until(client, b"more")).endswith(b"begun")  # and the connection has ended
     assert w.told("http.request")[0].error_type == "backend_timeout"
+
+
+async def test_a_backend_that_takes_no_more_of_a_body_is_to_blame_for_it(world: Any, receive_until: Any) -> None:
+    """Not the client, whose body stands still because nobody takes it."""
+    size = 50_000_000
+
+    async def upload() -> None:
+        with pytest.raises(trio.BrokenResourceError):  # answered, and closed amid the body
+            await client.send_all(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+
+    async with world(timeouts={"body_idle": "200ms", "backend_response": "200ms"}) as w, await w.connect() as client:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload)
+            behind = await w.backend.accept()
+            assert b" 504 " in await receive_until(client, b"\r\n\r\n")
+        await behind.aclose()
+    assert w.told("http.request")[0].error_type == "backend_timeout"
