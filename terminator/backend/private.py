@@ -28,6 +28,9 @@ class PrivateConnections:
 
     def keep(self, server: Server, connection: BackendConnection, now: float) -> None:
         """Takes a reusable connection back; a client asks one thing after the other, so there is at most one."""
+        if not server.configured:
+            connection.close()
+            return
         connection.idle_since = now
         before = self._idle.get(server)
         if before is not None:

@@ -40,3 +40,11 @@ async def test_dead_and_old_ones_are_closed(connected: Connected) -> None:
     private.keep(one, old, 0)
     assert private.take_idle(one, 61, 60) is None
     assert dead.stream.sock.fileno() == old.stream.sock.fileno() == -1
+
+
+async def test_none_is_kept_to_a_server_that_a_reload_has_removed(connected: Connected) -> None:
+    private, one, (lent, _) = PrivateConnections(b""), server(1), connected()
+    one.configured = False
+    private.keep(one, lent, 0)
+    assert lent.stream.sock.fileno() == -1
+    assert private.take_idle(one, 0, 60) is None
