@@ -47,3 +47,25 @@ async def test_a_challenge_is_served_but_never_through_a_link(world: Any, receiv
         assert b"token.thumbprint" in await receive_until(stream, b"thumbprint")
         await stream.send_all(b"GET /.well-known/acme-challenge/link HTTP/1.1\r\nHost: a.test\r\n\r\n")
         assert b" 404 " in await receive_until(stream, b"\r\n\r\n")
+
+
+async def test_a_head_that_does_not_come_to_its_end_gets_a_408(world: Any, receive_until: Any) -> None:
+    async with world(timeouts={"request_head": "50ms"}) as w:
+        client = await trio.open_tcp_stream(*w.http)
+        await client.send_all(b"GET / HT")
+        assert b" 408 " in await receive_until(client, b"\r\n\r\n")
+        await client.aclose()
+
+
+async def test_an_idle_connection_is_closed_and_a_drain_does_not_wait_for_it(world: Any, receive_until: Any) -> None:
+    for timeout, drains in (("50ms", False), ("1h", True)):
+        async with world(timeouts={"client_idle": timeout}) as w:
+            client = await trio.open_tcp_stream(*w.http)
+            await client.send_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            await receive_until(client, b"\r\n\r\n")
+            if drains:
+                w.traffic.drain(1000)
+            with trio.fail_after(10):
+                while await client.receive_some():
+                    continue
+            await client.aclose()
