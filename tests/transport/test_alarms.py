@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import socket
+import time
 import weakref
 from collections.abc import AsyncIterator
 
@@ -130,3 +132,27 @@ async def test_a_time_that_has_passed_is_the_next_tick(alarms: Alarms, autojump_
         Alarm(alarms, lambda: rung.append(trio.current_time())).set(due)
     await trio.sleep(2 * TICK_SECONDS)
     assert len(rung) == 3
+
+
+async def test_what_comes_while_the_loop_is_held_up_comes_in_time(alarms: Alarms) -> None:
+    """Held up at the very tick, so that the wheel turns right after it; which is first is chance, hence the rounds."""
+    rung: list[float] = []
+    alarm = Alarm(alarms, lambda: rung.append(trio.current_time()))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        for _ in range(10):
+            tick = (int(trio.current_time() / TICK_SECONDS) + 2) * TICK_SECONDS
+            alarm.set(tick + TICK_SECONDS / 2)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_hold_up, tick, theirs)
+                await trio.lowlevel.wait_readable(ours)
+                alarm.off()
+            assert ours.recv(10) == b"in time"
+    assert not rung
+
+
+async def _hold_up(at: float, sock: socket.socket) -> None:
+    await trio.sleep_until(at)
+    sock.send(b"in time")
+    time.sleep(2 * TICK_SECONDS)
