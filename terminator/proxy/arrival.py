@@ -51,8 +51,8 @@ async def _serve_client(traffic: Traffic, client: Client) -> None:
         if client.deadline not in traffic.idle:  # whoever waits for its next request sees the end by itself
             client.deadline.fail(ClientGone("the client closed the connection while its response was awaited"))
 
-    traffic.departures.watch(stream.sock, gone)
     try:
+        traffic.departures.watch(stream.sock, gone)
         await serve_requests(traffic, client)
     finally:
         traffic.departures.forget(stream.sock)
