@@ -36,6 +36,8 @@ def refuses(daemon) -> bool:
         daemon.connect_plain().close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # the listener closes this very moment
+        return False
     return False
 
 
