@@ -141,10 +141,13 @@ def _end_without_master(channel: socket.socket) -> None:
     Its event loop finds the channel closed and ends by itself. A loop that stands still finds nothing; the kernel sends
     SIGIO all the same, for every message and for the end, and the timer that is set at the end kills the process.
     """
-    poll = select.poll()
-    poll.register(channel, 0)  # its end is told unasked
+    descriptor = channel.fileno()
 
     def look(number: int, frame: FrameType | None) -> None:
+        poll = (
+            select.poll()
+        )  # one for each call: the next signal may come amid this one, and a poll is used by one only
+        poll.register(descriptor, 0)  # its end is told unasked
         if poll.poll(0):
             signal.alarm(ORPHAN_SECONDS)
 

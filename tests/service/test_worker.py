@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,21 @@ def test_a_loop_that_stands_still_ends_and_shows_where(daemon: Make, sign: signa
     running.wait_for("server.worker_started", count=2)
     running.wait_for_line("Stack (most recent call first)", stream="stderr")
     assert "hread 0x" not in "".join(running.output["stderr"]), "another thread's stack, read while it ran"
+
+
+def test_a_hail_of_messages_from_the_master_harms_no_worker(daemon: Make) -> None:
+    """Each message brings a signal, and the next one may come while the last is being handled."""
+    running = daemon(workers=1).start()
+    (worker,) = running.workers()
+
+    def hail() -> None:
+        for _ in range(20_000):
+            os.kill(worker, signal.SIGIO)
+
+    threads = [threading.Thread(target=hail) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    served(running)
+    assert running.workers() == [worker]
