@@ -37,8 +37,6 @@ class HostEntry:
 
     name: str
     """First of its names; stands in logs and metrics."""
-    host: model.Host
-    policy: model.TlsPolicy
     material: HostMaterial
     context: Context
     routes: RouteTable[Treatment]
@@ -75,8 +73,6 @@ def build(plan: Plan, contexts: Mapping[str, Context], fleet: Fleet) -> Generati
         name = host.names[0]
         entries[name] = HostEntry(
             name=name,
-            host=host,
-            policy=config.policy(host),
             material=plan.materials[name],
             context=contexts[name],
             routes=treatments(config, host),
