@@ -147,11 +147,14 @@ class Fleet:
         known = self._standings.get(name)
         if known is not None and known.balance == backend.balance:
             return known
-        return Standing(
+        anew = Standing(
             policy=policy_named(backend.balance, random.random),
-            budget=known.budget if known is not None else Budget(share=backend.retries.budget),
+            budget=Budget(share=backend.retries.budget),
             balance=backend.balance,
         )
+        if known is not None:
+            anew.budget, anew.waiting = known.budget, known.waiting
+        return anew
 
     def sweep(self, now: float) -> None:
         """Looks through the idle connections; call every few seconds."""

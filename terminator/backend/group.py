@@ -6,6 +6,7 @@ this worker has learnt about the servers is the `fleet`'s; `Fleet.adopt` is call
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import trio
 from terminator.backend.connection import BackendConnection
 from terminator.backend.private import PrivateConnections
 from terminator.backend.server import Server
+from terminator.backend.waiting import Waiting
 from terminator.config import model
 from terminator.errors import (
     BackendClosed,
@@ -89,7 +91,7 @@ class Standing:
 
     policy: Policy
     budget: Budget
-    waiting: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    waiting: Waiting[Lease | Server] = field(default_factory=Waiting)
     balance: str = ""
     unavailable_said: bool = False
 
@@ -110,13 +112,13 @@ class Lease:
         """Gives the connection back and tells what became of the attempt: `failure` if it ended badly, else the
         `status` of its response; neither when it was cut short for reasons of our own."""
         now = trio.current_time()
-        self.group.ended(self.server, now, failure, status, reused=self.reused)
         if failure is not None or not self.connection.reusable:
             self.connection.close()
         elif self.private is not None:
             self.private.keep(self.server, self.connection, now)
         else:
             self.server.keep(self.connection, now, self.group.backend.keepalive.idle_connections)
+        self.group.ended(self.server, now, failure, status, reused=self.reused)  # who waits may have the connection
 
 
 class BackendGroup:
@@ -140,7 +142,7 @@ class BackendGroup:
     @property
     def queued(self) -> int:
         """Requests that wait for a server."""
-        return self.standing.waiting.statistics().tasks_waiting
+        return len(self.standing.waiting)
 
     @property
     def members(self) -> list[Member]:
@@ -179,7 +181,7 @@ class BackendGroup:
         chosen = self._pick(tried, hash_key, now)
         if chosen is Refusal.FULL:
             return None
-        return self._begin(self._admitted(chosen, tried), tried, fresh, private, now, 0.0)
+        return self._begin(self._admitted(chosen, tried), tried, fresh, private, now)
 
     async def lease_later(
         self,
@@ -197,10 +199,9 @@ class BackendGroup:
         """
         began_at = trio.current_time()
         if server is None:
-            chosen = self._admitted(await self._queue(tried, hash_key), tried)
-            now = trio.current_time()
-            found = self._begin(chosen, tried, fresh, private, now, now - began_at)
+            found = await self._queue(tried, hash_key, fresh, private)
             if isinstance(found, Lease):
+                found.queue_seconds = trio.current_time() - began_at
                 return found
             server = found
         chosen_at = trio.current_time()
@@ -222,14 +223,13 @@ class BackendGroup:
         fresh: bool,
         private: PrivateConnections | None,
         now: float,
-        queue_seconds: float,
     ) -> Lease | Server:
         """An attempt on `server` begins, to be `ended`."""
         tried.add(server.key)
         server.count(1)
         server.health.chosen(now)
         connection = None if fresh else self._kept(server, now, private)
-        return server if connection is None else Lease(self, server, connection, True, queue_seconds, 0.0, private)
+        return server if connection is None else Lease(self, server, connection, True, 0.0, 0.0, private)
 
     def _kept(self, server: Server, now: float, private: PrivateConnections | None) -> BackendConnection | None:
         idle_seconds = self.backend.keepalive.idle_timeout
@@ -237,18 +237,19 @@ class BackendGroup:
             return private.take_idle(server, now, idle_seconds)
         return server.take_idle(now, idle_seconds)
 
-    async def _queue(self, tried: set[str], hash_key: bytes) -> Member | Refusal:
+    async def _queue(
+        self, tried: set[str], hash_key: bytes, fresh: bool, private: PrivateConnections | None
+    ) -> Lease | Server:
         waiting, queue = self.standing.waiting, self.backend.queue
-        if waiting.statistics().tasks_waiting >= queue.length:
+        if len(waiting) >= queue.length:
             raise QueueFull(f"{queue.length} requests wait for {self.name} already")
-        chosen: Member | Refusal = Refusal.FULL
+
+        def ask() -> Lease | Server | None:
+            return self.lease_now(tried=tried, hash_key=hash_key, fresh=fresh, private=private)
+
         with trio.move_on_after(queue.timeout):
-            while chosen is Refusal.FULL:
-                await waiting.park()
-                chosen = self._pick(tried, hash_key, trio.current_time())
-        if chosen is Refusal.FULL:
-            raise QueueTimeout(f"no server of {self.name} came free within {queue.timeout:g} s")
-        return chosen
+            return await waiting.turn(ask, (self, frozenset(tried)))
+        raise QueueTimeout(f"no server of {self.name} came free within {queue.timeout:g} s")
 
     def _admitted(self, chosen: Member | Refusal, tried: set[str]) -> Server:
         if isinstance(chosen, Refusal):
@@ -287,14 +288,15 @@ class BackendGroup:
     def ended(
         self, server: Server, now: float, failure: TerminatorError | None, status: int | None, *, reused: bool
     ) -> None:
-        """An attempt on `server` is over; wakes whoever waits for room."""
+        """An attempt on `server` is over; its place is for whoever waits for one."""
         server.count(-1)
-        self.standing.waiting.unpark()
         self.moved(server, self._judge(server, now, failure, status, reused))
+        if self.standing.waiting:
+            self.standing.waiting.offer()
 
     def may_choose_anew(self) -> None:
-        """Wakes all requests that wait for a server: others have become available, or limits have changed."""
-        self.standing.waiting.unpark_all()
+        """For the requests that wait for a server: others have become available, or limits have changed."""
+        self.standing.waiting.offer(most=math.inf)
 
     def _judge(
         self, server: Server, now: float, failure: TerminatorError | None, status: int | None, reused: bool

@@ -126,6 +126,113 @@ async def test_whoever_waits_gets_what_comes_free(adopt: Any, serve: Any, nurser
     got[0].release(None, None)
 
 
+class Askers:
+    """Requests that ask for a lease side by side; `got` has those that have one."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.got: dict[str, Lease] = {}
+        self._nursery = nursery
+
+    async def ask(self, name: str, group: BackendGroup, tried: set[str]) -> None:
+        """Returns once it waits."""
+        self._nursery.start_soon(self._wait, name, group, tried)
+        queued = group.queued
+        while group.queued == queued:
+            await trio.lowlevel.checkpoint()
+
+    async def _wait(self, name: str, group: BackendGroup, tried: set[str]) -> None:
+        self.got[name] = await lease(group, tried)
+
+    async def has(self, *names: str) -> None:
+        with trio.fail_after(5):
+            while not set(names) <= self.got.keys():
+                await trio.lowlevel.checkpoint()
+
+    def release(self) -> None:
+        for one in self.got.values():
+            one.release(None, None)
+
+
+def full_pair(serve: Any) -> list[dict[str, Any]]:
+    return [{"address": serve().address, "max_connections": 1} for _ in range(2)]
+
+
+async def test_a_retry_that_has_tried_the_free_server_leaves_it_to_who_waits_behind(
+    adopt: Any, serve: Any, nursery: trio.Nursery
+) -> None:
+    """The retry was woken, could not use it and waited on, and nobody else was woken."""
+    group = adopt(*full_pair(serve), queue={"timeout": "1h"})
+    one, two = await lease(group), await lease(group)
+    askers = Askers(nursery)
+    await askers.ask("retry", group, {one.server.key})
+    await askers.ask("first attempt", group, set())
+    one.release(None, None)
+    await askers.has("first attempt")
+    assert group.queued == 1
+    two.release(None, None)
+    await askers.has("retry")
+    assert {name: each.server for name, each in askers.got.items()} == {
+        "first attempt": one.server,
+        "retry": two.server,
+    }
+    askers.release()
+
+
+async def test_a_request_without_any_server_left_takes_no_turn_from_the_next(
+    adopt: Any, serve: Any, fleet: Any, nursery: trio.Nursery
+) -> None:
+    group = adopt(*full_pair(serve), queue={"timeout": "1h"}, health_check={})
+    one, two = await lease(group), await lease(group)
+    askers, refused = Askers(nursery), trio.Event()
+
+    async def hopeless() -> None:
+        with pytest.raises(NoServer):
+            await lease(group, {one.server.key})
+        refused.set()
+
+    nursery.start_soon(hopeless)
+    while not group.queued:
+        await trio.lowlevel.checkpoint()
+    await askers.ask("next", group, set())
+    two.server.health.obey(trio.current_time(), "drain")  # nothing has been told of it yet
+    one.release(None, None)
+    with trio.fail_after(5):
+        await refused.wait()
+    await askers.has("next")
+    two.release(None, None)
+    askers.release()
+
+
+async def test_a_reload_that_changes_the_balance_forgets_nobody_who_waits(
+    adopt: Any, serve: Any, nursery: trio.Nursery
+) -> None:
+    server = {"address": serve().address, "max_connections": 1}
+    before = adopt(server, queue={"timeout": "1h"}, balance="round_robin")
+    first = await lease(before)
+    askers = Askers(nursery)
+    await askers.ask("before the reload", before, set())
+    after = adopt(server, queue={"timeout": "1h"}, balance="random_two")
+    await askers.ask("after it", after, set())
+    first.release(None, None)
+    await askers.has("before the reload")
+    askers.got.pop("before the reload").release(None, None)
+    await askers.has("after it")
+    askers.release()
+
+
+async def test_whoever_waited_gets_the_kept_connection(adopt: Any, serve: Any, nursery: trio.Nursery) -> None:
+    group = adopt({"address": serve().address, "max_connections": 1}, queue={"timeout": "1h"})
+    first = await lease(group)
+    assert await exchange(first) == 200
+    askers = Askers(nursery)
+    await askers.ask("next", group, set())
+    first.release(None, 200)
+    await askers.has("next")
+    assert (askers.got["next"].reused, askers.got["next"].connection is first.connection) == (True, True)
+    assert askers.got["next"].queue_seconds > 0
+    askers.release()
+
+
 async def test_waiting_has_an_end(adopt: Any, serve: Any, autojump_clock: trio.testing.MockClock) -> None:
     group = adopt({"address": serve().address, "max_connections": 1}, queue={"timeout": "2s"})
     first = await lease(group)
