@@ -1,6 +1,7 @@
 """Backend connections that serve one client only, because they begin with the PROXY header that tells of this client.
 
-They are kept between its requests and end with its connection.
+Kept between its requests, they end with its connection, or before it with what ends every idle connection: its time,
+its server's end, a reload that removes the server. So their servers keep them, under the client that they are for.
 """
 
 from __future__ import annotations
@@ -14,29 +15,17 @@ class PrivateConnections:
 
     def __init__(self, preamble: bytes) -> None:
         self.preamble = preamble
-        self._idle: dict[Server, BackendConnection] = {}
+        self._servers: set[Server] = set()
 
     def take_idle(self, server: Server, now: float, idle_seconds: float) -> BackendConnection | None:
         """The kept connection to this server, if it is alive."""
-        connection = self._idle.pop(server, None)
-        if connection is None:
-            return None
-        if now - connection.idle_since < idle_seconds and connection.still_silent():
-            return connection
-        connection.close()
-        return None
+        return server.take_private(self, now, idle_seconds)
 
     def keep(self, server: Server, connection: BackendConnection, now: float) -> None:
         """Takes a reusable connection back; a client asks one thing after the other, so there is at most one."""
-        if not server.configured:
-            connection.close()
-            return
-        connection.idle_since = now
-        before = self._idle.get(server)
-        if before is not None:
-            before.close()
-        self._idle[server] = connection
+        self._servers.add(server)
+        server.keep_private(self, connection, now)
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.popitem()[1].close()
+        for server in self._servers:
+            server.close_private(self)

@@ -33,6 +33,8 @@ class Server:
         self.configured = True
         """Some generation in force names it; else no connection to it is kept."""
         self._idle: deque[BackendConnection] = deque()
+        self._private: dict[object, BackendConnection] = {}
+        """Idle ones that serve one client only, under this client's key."""
 
     def count(self, requests: int) -> None:
         """Adds to the requests in flight."""
@@ -44,7 +46,7 @@ class Server:
         """A kept connection that is alive, the one used last; None if there is none."""
         while self._idle:
             connection = self._idle.pop()
-            if now - connection.idle_since < idle_seconds and connection.still_silent():
+            if _alive(connection, now, idle_seconds):
                 return connection
             connection.close()
         return None
@@ -59,6 +61,27 @@ class Server:
         while len(self._idle) > most:
             self._idle.popleft().close()
 
+    def take_private(self, owner: object, now: float, idle_seconds: float) -> BackendConnection | None:
+        """The connection kept for `owner` alone, if it is alive."""
+        connection = self._private.pop(owner, None)
+        if connection is None or _alive(connection, now, idle_seconds):
+            return connection
+        connection.close()
+        return None
+
+    def keep_private(self, owner: object, connection: BackendConnection, now: float) -> None:
+        """Takes a reusable connection back for `owner` alone, who has one at most."""
+        self.close_private(owner)
+        if not self.configured:
+            connection.close()
+            return
+        connection.idle_since = now
+        self._private[owner] = connection
+
+    def close_private(self, owner: object) -> None:
+        if (connection := self._private.pop(owner, None)) is not None:
+            connection.close()
+
     async def connect(self) -> BackendConnection:
         """A new connection. Raises `ConnectFailed`; the caller sets the deadline."""
         return BackendConnection(await connect(self.address))
@@ -67,16 +90,25 @@ class Server:
         """Closes idle connections that are past their time or whose server has ended them."""
         for _ in range(len(self._idle)):
             connection = self._idle.popleft()
-            if now - connection.idle_since < idle_seconds and connection.still_silent():
+            if _alive(connection, now, idle_seconds):
                 self._idle.append(connection)
             else:
                 connection.close()
+        for owner, connection in tuple(self._private.items()):
+            if not _alive(connection, now, idle_seconds):
+                self.close_private(owner)
 
     def close(self) -> None:
         """Closes the idle connections; those in use belong to their exchanges."""
         while self._idle:
             self._idle.pop().close()
+        while self._private:
+            self._private.popitem()[1].close()
 
     @property
     def idle_connections(self) -> int:
-        return len(self._idle)
+        return len(self._idle) + len(self._private)
+
+
+def _alive(connection: BackendConnection, now: float, idle_seconds: float) -> bool:
+    return now - connection.idle_since < idle_seconds and connection.still_silent()

@@ -7,6 +7,7 @@ from typing import Any
 import trio
 
 from terminator.backend.fleet import Fleet
+from terminator.backend.private import PrivateConnections
 from terminator.config import model
 
 ONE, TWO = "127.0.0.1:1", "127.0.0.1:2"
@@ -45,6 +46,18 @@ async def test_commands_hold_over_generations(adopt: Any, fleet: Any) -> None:
     assert health.state == "maintenance"
     fleet.obey("b", ONE, "up")
     assert health.state == "up"
+
+
+async def test_a_server_that_leaves_ends_its_idle_connections(adopt: Any, connected: Any) -> None:
+    server = adopt(ONE, TWO).members[0].server
+    private, (shared, _), (own, _) = PrivateConnections(b"PROXY"), connected(), connected()
+    server.keep(shared, trio.current_time(), 8)
+    private.keep(server, own, trio.current_time())
+    adopt(ONE)
+    assert server.idle_connections == 2
+    adopt(TWO)
+    assert shared.stream.sock.fileno() == own.stream.sock.fileno() == -1
+    private.close()
 
 
 async def test_a_reload_forgives_no_failure(adopt: Any) -> None:

@@ -56,3 +56,21 @@ async def test_the_oldest_goes_when_there_are_too_many(connected: Connected) -> 
     one.close()
     assert one.idle_connections == 0
     assert all(connection.stream.sock.fileno() == -1 for connection in connections)
+
+
+async def test_private_connections_end_as_the_others_do(connected: Connected) -> None:
+    """By their time, by their server, by a reload; none is taken for one that any client may have."""
+    one, connections = server(), [connected() for _ in range(4)]
+    (old, _), (dead, end), (young, _), (kept, _) = connections
+    one.keep_private("old", old, 0)
+    one.keep_private("dead", dead, 50)
+    one.keep_private("young", young, 50)
+    end.close()
+    assert (one.idle_connections, one.take_idle(51, 60)) == (3, None)
+    one.sweep(61, 60)
+    assert (one.idle_connections, old.stream.sock.fileno(), dead.stream.sock.fileno()) == (1, -1, -1)
+    assert one.take_private("other", 61, 60) is None
+    assert one.take_private("young", 61, 60) is young
+    one.keep_private("young", kept, 61)
+    one.close()
+    assert (one.idle_connections, kept.stream.sock.fileno()) == (0, -1)

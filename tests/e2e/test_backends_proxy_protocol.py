@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 
+import yaml
 from harness.backends import ok
 from harness.conversation import Conversation
 
@@ -62,6 +64,30 @@ def test_a_connection_is_kept_for_its_client_and_never_given_to_another(start, p
             own.send(ok())
             other.receive_response()
     assert behind.receive() == b""  # the client left, and its connection with it
+
+
+def test_a_reload_that_removes_the_server_ends_it_although_the_client_stays(start, played):
+    backend, other = played(), played()
+    daemon = start(backend.address, backend={"proxy_protocol": "v2"})
+    with daemon.connect() as client:
+        client.request("/before")
+        behind = backend.accept()
+        receive_header(behind)
+        behind.receive_request()
+        behind.send(ok())
+        client.receive_response()
+        (name,) = daemon.config["backends"]
+        config = {**daemon.config, "backends": {name: {"servers": [other.address], "proxy_protocol": "v2"}}}
+        daemon.config_file.write_text(yaml.safe_dump(config))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("config.reload", {"reload.outcome": "ok"})
+        assert behind.receive() == b""
+        client.request("/after")
+        behind = other.accept()
+        receive_header(behind)
+        behind.receive_request()
+        behind.send(ok())
+        client.receive_response()
 
 
 def test_what_a_proxy_in_front_told_is_kept(start, site, played):
