@@ -58,6 +58,8 @@ class BadRequest(ClientError):
 
 
 class UriTooLong(ClientError):
+    """The request line alone passes `limits.request_head` (RFC 9110 §15.5.15, RFC 9112 §3)."""
+
     reason, status = "uri_too_long", 414
 
 

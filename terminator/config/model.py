@@ -421,7 +421,7 @@ class Limits(Section):
     connections: Annotated[int, Field(ge=1)] = 10000
     """Client connections, all workers together; more wait in the kernel's queue."""
     request_head: Annotated[Size, Field(ge=1024, le=1048576)] = 32768
-    """Bytes of the start line and all fields; then 431."""
+    """Bytes of the request line and all fields; then 431, or 414 where the line alone has as many."""
     headers: Annotated[int, Field(ge=1, le=10000)] = 100
     """Field lines of a head; then 431."""
     request_body: Annotated[Size, Field(ge=0)] = 0

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import h11
 import trio
 
-from terminator.errors import BadRequest, ClientGone, HeadTooLarge
+from terminator.errors import BadRequest, ClientGone
 from terminator.transport.stream import Stream
 from terminator.wire import express, request_head
 from terminator.wire.framing import Framing
@@ -110,11 +110,11 @@ class ClientHalf:
         self._incoming.skip_empty_line()  # its two bytes may have come in two reads
         raw = self._incoming.take_head()
         if raw is None:
-            if self._incoming.overflows:
-                raise HeadTooLarge(f"the request head passes {self._incoming.max_head_bytes} bytes")
-            return None
+            if not self._incoming.overflows:
+                return None
+            raw = self._incoming.take_all()
         if len(raw) > self._incoming.max_head_bytes:
-            raise HeadTooLarge(f"the request head passes {self._incoming.max_head_bytes} bytes")
+            raise request_head.too_large(raw, self._incoming.max_head_bytes)
         return self._admit(raw, self._max_fields)
 
     def _admit(self, raw: bytes, max_fields: int) -> RequestHead:

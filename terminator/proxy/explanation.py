@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from terminator.config import model
 from terminator.config.values import TcpAddress
-from terminator.errors import BodyTooLarge, CertificateError, ClientError, HeadTooLarge, Misdirected, NoRoute
+from terminator.errors import BodyTooLarge, CertificateError, ClientError, Misdirected, NoRoute
 from terminator.proxy.question import Question
 from terminator.proxy.treatment import Treatment, Variable, forwarded_target, host_variable, local_answer, treatments
 from terminator.routing.hostnames import HostTable, parse_pattern
@@ -174,7 +174,7 @@ def _plain(config: model.Config, asked: Question, story: Explanation) -> Explana
 def _head(config: model.Config, asked: Question) -> RequestHead:
     raw, limits = asked.raw_head, config.limits
     if len(raw) > limits.request_head:
-        raise HeadTooLarge(f"the head has more than {limits.request_head} bytes")
+        raise request_head.too_large(raw, limits.request_head)
     return request_head.parse(raw, max_fields=limits.headers)
 
 

@@ -29,6 +29,7 @@ from terminator.errors import (
     ExpectationFailed,
     HeadTooLarge,
     MethodNotImplemented,
+    UriTooLong,
     VersionNotSupported,
 )
 from terminator.record import record
@@ -45,7 +46,7 @@ from terminator.wire.framing import (
     one,
 )
 
-__all__ = ["MAX_HOST_BYTES", "MAX_METHOD_BYTES", "Framing", "RequestHead", "parse", "parse_authority"]
+__all__ = ["MAX_HOST_BYTES", "MAX_METHOD_BYTES", "Framing", "RequestHead", "parse", "parse_authority", "too_large"]
 
 MAX_METHOD_BYTES = 32
 """Bytes of a method. The longest registered one, UPDATEREDIRECTREF, has 17."""
@@ -123,6 +124,14 @@ def parse(raw: bytes, *, max_fields: int) -> RequestHead:
         return _parse(raw, max_fields)
     except Malformed as error:
         raise BadRequest(str(error)) from None
+
+
+def too_large(raw: bytes, max_bytes: int) -> HeadTooLarge | UriTooLong:
+    """What to raise for a head, whole or not, of more than `max_bytes`: is its first line alone too long already? Then
+    it is the target that is, nearly always: the client can mend that, and no field that it would look for in vain."""
+    if raw.find(b"\n", 0, max_bytes) < 0:
+        return UriTooLong(f"the request line passes {max_bytes} bytes")
+    return HeadTooLarge(f"the request head passes {max_bytes} bytes")
 
 
 def _parse(raw: bytes, max_fields: int) -> RequestHead:

@@ -58,6 +58,16 @@ def test_431_when_the_head_is_too_large(start, answering, fields):
     assert daemon.wait_for("http.request")["error.type"] == "head_too_large"
 
 
+@pytest.mark.parametrize("rest", [b"", b" HTTP/1.1\r\nHost: a.test\r\n\r\n"], ids=["endless", "whole"])
+def test_414_when_the_request_line_alone_is_too_long(start, answering, rest):
+    daemon = start(answering(ok()).address, limits={"request_head": "4KiB"})
+    with daemon.connect() as client:
+        client.send(b"GET /" + b"x" * 4096 + rest)
+        assert_small_reply(client.receive_response(), 414)
+        assert client.ending() in ("clean", "reset")
+    assert daemon.wait_for("http.request")["error.type"] == "uri_too_long"
+
+
 def test_431_comes_before_an_endless_head_ends(start, answering):
     daemon = start(answering(ok()).address, limits={"request_head": "4KiB"})
     with daemon.connect() as client:

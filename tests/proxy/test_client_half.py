@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from terminator.errors import BadRequest, ClientGone, HeadTooLarge
+from terminator.errors import BadRequest, ClientGone, HeadTooLarge, UriTooLong
 from terminator.proxy.client_half import ClientHalf
 from terminator.transport.stream import Stream
 from terminator.wire.framing import Framing
@@ -58,6 +58,14 @@ async def test_a_head_past_its_limit_is_refused_before_it_is_whole(pair: tuple[C
     peer.send(b"GET / HTTP/1.1\r\nX: " + b"x" * 2000)
     assert await half.wait_for_request()
     with pytest.raises(HeadTooLarge):
+        half.head_now(1000, 100)
+
+
+async def test_a_request_line_past_the_limit_is_told_from_fields(pair: tuple[ClientHalf, socket.socket]) -> None:
+    half, peer = pair
+    peer.send(b"GET /" + b"x" * 2000)
+    assert await half.wait_for_request()
+    with pytest.raises(UriTooLong):
         half.head_now(1000, 100)
 
 

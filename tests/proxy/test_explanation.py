@@ -97,6 +97,7 @@ def told(config: model.Config, url: str, **options: Any) -> Explanation:
         ("https://shop.example//api", {}, 400, "bad_request", "backends may read the path as //api"),
         ("https://shop.example/x", {"headers": [("A B", "c")]}, 400, "bad_request", "answered 400"),
         ("https://shop.example/x", {"headers": [("A", "c" * 40000)]}, 431, "head_too_large", "32768 bytes"),
+        ("https://shop.example/" + "x" * 40000, {}, 414, "uri_too_long", "32768 bytes"),
         ("https://shop.example/x", {"method": "TRACE"}, 501, "method_not_implemented", "answered 501"),
         ("https://shop.example/x", {"sni": "b.wild.example"}, 421, "misdirected", "not served under the SNI"),
         ("https://shop.example/x", {"headers": [("Host", "nope.example")]}, 421, "misdirected", "'nope.example'"),

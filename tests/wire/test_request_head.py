@@ -22,11 +22,12 @@ from terminator.errors import (
     ExpectationFailed,
     HeadTooLarge,
     MethodNotImplemented,
+    UriTooLong,
     VersionNotSupported,
 )
 from terminator.wire.forwarding import ClientSide, request_fields, spelled
 from terminator.wire.head_buffer import HeadBuffer
-from terminator.wire.request_head import Framing, RequestHead, parse
+from terminator.wire.request_head import Framing, RequestHead, parse, too_large
 from terminator.wire.writing import write_request_head
 
 CASES = runpy.run_path(str(Path(__file__).with_name("request_cases.py")))["CASES"]
@@ -173,6 +174,20 @@ def test_limit_of_field_lines() -> None:
     assert len(parse(raw, max_fields=3).fields) == 3
     with pytest.raises(HeadTooLarge):
         parse(raw, max_fields=2)
+
+
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (b"GET /" + b"x" * 100, UriTooLong),
+        (b"GET /" + b"x" * 100 + b" HTTP/1.1\r\nHost: a\r\n\r\n", UriTooLong),
+        (b"GET /" + b"x" * 45 + b" HTTP/1.1\r\n", HeadTooLarge),  # with the line's end 61 bytes
+        (b"GET /" + b"x" * 44 + b" HTTP/1.1\r\nHost: a\r\n\r\n", HeadTooLarge),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 100, HeadTooLarge),
+    ],
+)
+def test_a_line_that_is_too_long_is_told_from_fields(raw: bytes, error: type[ClientError]) -> None:
+    assert type(too_large(raw, 61)) is error
 
 
 @pytest.mark.parametrize("cut", range(len(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")))
