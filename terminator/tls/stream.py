@@ -7,12 +7,16 @@ TLS possible. A send takes its whole piece or nothing and must be repeated with 
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import ClassVar
 
 from terminator.errors import ClientGone, ClientStalled
 from terminator.tls import openssl
-from terminator.transport.stream import Stream
+from terminator.transport.stream import Bytes, Stream
+
+RECORD_BYTES = 16384
+"""The most a record holds (RFC 8446 §5.1). OpenSSL hands each to the kernel by itself."""
 
 
 class TlsStream(Stream):
@@ -41,6 +45,16 @@ class TlsStream(Stream):
         if isinstance(error, ssl.SSLEOFError) or getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING":
             return False
         return None
+
+    def send_now(self, piece: Bytes) -> int:
+        """The records of one piece leave in as few segments as they fit, and wake the peer once for each of those.
+        The cork never outlasts the call: the rest of a corked segment would be held back for 200 ms (tcp(7))."""
+        if len(piece) <= RECORD_BYTES or not _cork(self.sock, True):
+            return super().send_now(piece)
+        try:
+            return super().send_now(piece)
+        finally:
+            _cork(self.sock, False)
 
     async def wait_readable(self) -> None:
         """Returns at once while OpenSSL holds decrypted bytes that the kernel no longer shows."""
@@ -71,3 +85,12 @@ class TlsStream(Stream):
             # Want-read is the normal answer: our close_notify is out, the peer's has not come. The rest means that the
             # peer is gone; closing follows in every case.
             return
+
+
+def _cork(sock: ssl.SSLSocket, on: bool) -> bool:
+    """Whether it could be done: a Unix socket has no segments to fill."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+    except OSError:
+        return False
+    return True

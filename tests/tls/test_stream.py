@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from terminator.errors import ClientGone, ClientStalled
-from terminator.tls.stream import TlsStream
+from terminator.tls.stream import RECORD_BYTES, TlsStream
 
 
 @dataclass
@@ -24,6 +27,17 @@ class Connection:
 
 @pytest.fixture(params=[True, False], ids=["close_notify alone", "by unwrap"])
 async def connection(request: pytest.FixtureRequest) -> AsyncIterator[Connection]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the acceptor does
+    async with joined(ours, theirs, ends_alone=request.param) as found:
+        yield found
+
+
+@asynccontextmanager
+async def joined(ours: socket.socket, theirs: socket.socket, *, ends_alone: bool = True) -> AsyncIterator[Connection]:
+    """A connection after its handshake, `theirs` being the client's side."""
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("a.test").configure_cert(server)
@@ -32,9 +46,6 @@ async def connection(request: pytest.FixtureRequest) -> AsyncIterator[Connection
     client = ssl.create_default_context()
     client.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     authority.configure_trust(client)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        theirs = socket.create_connection(listening.getsockname())
-        ours, _ = listening.accept()
     theirs.settimeout(10)
     accept = partial(server.wrap_socket, ours, server_side=True, suppress_ragged_eofs=False)
     wrapped = []
@@ -49,7 +60,7 @@ async def connection(request: pytest.FixtureRequest) -> AsyncIterator[Connection
         )
     wrapped[0].setblocking(False)
     with peer, wrapped[0]:
-        yield Connection(TlsStream(wrapped[0], ends_alone=request.param), peer)
+        yield Connection(TlsStream(wrapped[0], ends_alone=ends_alone), peer)
 
 
 async def test_bytes_go_both_ways(connection: Connection) -> None:
@@ -116,3 +127,52 @@ async def test_a_reader_that_takes_nothing_has_stalled(connection: Connection) -
     with pytest.raises(ClientStalled):
         await connection.stream.send(b"x" * (64 << 20))
     assert connection.stream.broken
+
+
+def corked(stream: TlsStream) -> int:
+    return stream.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+
+
+def segments_sent(stream: TlsStream) -> int:
+    """With data: `tcpi_data_segs_out` of struct tcp_info (linux/tcp.h)."""
+    return int.from_bytes(stream.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)[156:160], "little")
+
+
+def read_exactly(peer: ssl.SSLSocket, size: int) -> None:
+    while size:
+        size -= len(peer.recv(size))
+
+
+async def test_a_large_piece_leaves_in_fewer_segments_than_it_has_records(connection: Connection) -> None:
+    piece = bytes(4 * RECORD_BYTES)
+    for _ in range(10):
+        before = segments_sent(connection.stream)
+        await connection.stream.send(piece)
+        await trio.to_thread.run_sync(read_exactly, connection.peer, len(piece))
+        assert segments_sent(connection.stream) - before < 4
+        assert not corked(connection.stream)
+
+
+async def test_no_cork_is_left_while_a_send_waits(connection: Connection) -> None:
+    size = 16 << 20
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.stream.send, bytes(size))
+        await trio.testing.wait_all_tasks_blocked()
+        assert connection.stream.broken  # it waits amid a piece
+        assert not corked(connection.stream)
+        await trio.to_thread.run_sync(read_exactly, connection.peer, size)
+
+
+async def test_no_cork_is_left_by_a_send_that_fails(connection: Connection) -> None:
+    connection.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.peer.close()
+    with pytest.raises(ClientGone):
+        await connection.stream.send(bytes(4 * RECORD_BYTES))
+    assert not corked(connection.stream)
+
+
+async def test_large_pieces_go_through_a_unix_socket_too() -> None:
+    size = 4 << 20
+    async with joined(*socket.socketpair()) as connection, trio.open_nursery() as nursery:
+        nursery.start_soon(connection.stream.send, bytes(size))
+        await trio.to_thread.run_sync(read_exactly, connection.peer, size)
