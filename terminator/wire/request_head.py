@@ -14,8 +14,12 @@ Decisions where the RFCs leave room:
   on the way decodes a query. `%00` is refused in both.
 - Leading zeros of Content-Length pass: the number is written anew, in decimal, without them.
 - HTTP/1.0 connections serve one request (RFC 9112 §9.3 lets the recipient choose).
-- The value of Upgrade is taken only if it is one protocol, without a body, and no kind of HTTP: a request for `h2c`
-  is served as HTTP/1.1, which RFC 9110 §7.8 always allows, since behind a switch to HTTP/2 no route would hold.
+- The value of Upgrade is taken only if it is one protocol, and no kind of HTTP: a request for `h2c` is served as
+  HTTP/1.1, which RFC 9110 §7.8 always allows, since behind a switch to HTTP/2 no route would hold.
+- Upgrade with content is served as HTTP/1.1 too, as HAProxy did before 3.1; nginx passes it on. It is read in two ways:
+  RFC 9112 §6 finds content behind the head, httptools (with which uvicorn reads) the bytes of the other protocol. A
+  backend of that kind which stays with HTTP loses the content, or takes it for a next request, which no route has seen.
+  `Content-Length: 0`, as `kubectl exec` has it, is read in one way.
 """
 
 from __future__ import annotations
@@ -166,7 +170,7 @@ def _parse(raw: bytes, max_fields: int) -> RequestHead:
     connection, upgrade = _NO_OPTIONS, None
     if (options := values.get(b"connection")) is not None:
         connection = connection_options(options)
-        if b"upgrade" in connection and minor == b"1" and framing is Framing.NONE:
+        if b"upgrade" in connection and minor == b"1" and framing is not Framing.CHUNKED and not length:
             upgrade = _tunnel(values.get(b"upgrade", b""))
 
     expect_continue = False

@@ -81,6 +81,39 @@ def test_a_refused_upgrade_leaves_the_connection_usable(start, answering):
             assert client.receive_response().body == b"plain"
 
 
+@pytest.mark.parametrize(("answer", "status"), [(ok(), 200), (SWITCHING, 502)])
+def test_an_upgrade_with_content_is_neither_asked_for_nor_accepted(start, played, answer, status):
+    backend = played()
+    daemon = start(backend.address)
+    with daemon.connect() as client:
+        client.send(UPGRADE.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhello"))
+        behind = backend.accept()
+        request = behind.receive_request()
+        assert (request.body, "upgrade" in request.head, "connection" in request.head) == (b"hello", False, False)
+        behind.send(answer)
+        assert client.receive_response().status == status
+    assert not daemon.all("tunnel.closed")
+
+
+def test_an_upgrade_with_content_of_no_bytes_opens_a_tunnel(start, played):
+    """As `kubectl exec` asks."""
+    backend = played()
+    daemon = start(backend.address)
+    with daemon.connect() as client:
+        client.send(
+            b"POST /exec HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+            b"Content-Length: 0\r\n\r\n"
+        )
+        behind = backend.accept()
+        assert behind.receive_head()["upgrade"] == "SPDY/3.1"
+        behind.send(SWITCHING.replace(b"websocket", b"SPDY/3.1"))
+        assert client.receive_head().status == 101
+        client.send(b"ping")
+        assert behind.receive_exactly(4) == b"ping"
+        behind.send(b"pong")
+        assert client.receive_exactly(4) == b"pong"
+
+
 @pytest.fixture
 def tunnel(start, played, request):
     """An open tunnel: the daemon, the client's and the backend's conversation."""

@@ -162,7 +162,9 @@ def test_http_1_0_may_lack_host() -> None:
         (b"Connection: upgrade\r\nUpgrade: TLS/1.3\r\n", None),
         (b"Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n", None),
         (b"Connection: upgrade\r\nUpgrade: a b\r\n", None),
-        (b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n", None),
+        (b"Connection: upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0\r\n", b"SPDY/3.1"),
+        (b"Connection: upgrade\r\nUpgrade: tcp\r\nContent-Length: 5\r\n", None),
+        (b"Connection: upgrade\r\nUpgrade: tcp\r\nTransfer-Encoding: chunked\r\n", None),
     ],
 )
 def test_upgrade(fields: bytes, offered: bytes | None) -> None:
