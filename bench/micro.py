@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -107,7 +108,7 @@ def cases() -> dict[str, Callable[[], Any]]:
 
     return {
         "client_hello.parse": lambda: client_hello.parse(hello),
-        "client_hello.ja4": lambda: parsed_hello.ja4,
+        "offer.ja4": lambda: replace(parsed_hello.offer).ja4,
         "proxy_header.parse": lambda: proxy_header.parse(proxied),
         "hostnames.lookup": lambda: hosts.lookup("shop.example"),
         "head_buffer": head_buffer,

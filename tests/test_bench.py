@@ -18,7 +18,7 @@ _SPEC.loader.exec_module(micro)
 CASES: dict[str, Callable[[], Any]] = micro.cases()
 EXPECTED: dict[str, Callable[[Any], bool]] = {
     "client_hello.parse": lambda hello: hello.server_name == "shop.example",
-    "client_hello.ja4": lambda text: text.startswith("t13d"),
+    "offer.ja4": lambda text: text.startswith("t13d"),
     "proxy_header.parse": lambda header: header.source == ("192.0.2.1", 40000),
     "hostnames.lookup": lambda found: found == 2,
     "head_buffer": lambda head: head == micro.REQUEST,

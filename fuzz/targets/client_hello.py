@@ -40,9 +40,10 @@ def check(data: bytes) -> None:
 def _use(hello: ClientHello) -> None:
     """All that logs and fingerprints derive from it."""
     assert hello.server_name is None or hello.server_name == hello.server_name.lower()
-    texts = (hello.ja4, hello.versions_text, hello.groups_text, hello.ciphers_hex, hello.alpn_text)
+    offer = hello.offer
+    texts = (offer.ja4, offer.versions_text, offer.groups_text, offer.ciphers_hex, offer.alpn_text)
     assert all(text.isascii() and text.isprintable() for text in texts)
-    assert isinstance(hello.offers_post_quantum, bool)
+    assert isinstance(offer.post_quantum, bool)
 
 
 def _hello(name: str | None, highest: ssl.TLSVersion) -> bytes:

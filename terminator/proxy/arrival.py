@@ -138,7 +138,7 @@ class _Arrival:
         if not self._traffic.admission.may_shake_hands(origin.address, trio.current_time(), limit):
             return Refusal("too_many_handshakes", f"more than {limit} handshakes within a second from {origin.address}")
         acme = generation.config.tls.acme_tls
-        if acme is not None and b"acme-tls/1" in hello.alpn:
+        if acme is not None and b"acme-tls/1" in hello.offer.alpn:
             return Passthrough(acme)
         entry, _ = generation.host_for_sni(hello.server_name)
         if entry is None:

@@ -20,7 +20,7 @@ from terminator.report.tally import Tally
 from terminator.tls.openssl import Capabilities
 from terminator.tls.policy import TLS13_SUITES, ResolvedPolicy, resolve
 from terminator.tls.suites import Suite, known_suites
-from terminator.wire.client_hello import GROUP_NAMES
+from terminator.wire.offer import GROUP_NAMES
 
 _KEYS = {"profile": False, "min_version": False, "ciphers": True, "groups": True}
 """Key → whether it takes a list."""

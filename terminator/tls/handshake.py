@@ -151,8 +151,10 @@ class _Attempt:
         if isinstance(choice, Passthrough):
             self.facts.finish()
             return PassedThrough(self.sock, choice, self.facts)
-        if hello.alpn and choice.alpn and not any(name.decode("latin-1") in choice.alpn for name in hello.alpn):
-            text = f"the client offers {hello.alpn_text or 'nothing known'}, the host speaks {', '.join(choice.alpn)}"
+        offered = hello.offer.alpn
+        if offered and choice.alpn and not any(name.decode("latin-1") in choice.alpn for name in offered):
+            theirs = hello.offer.alpn_text or "nothing known"
+            text = f"the client offers {theirs}, the host speaks {', '.join(choice.alpn)}"
             raise self._refused("no_application_protocol", "select", text)
         tls = await self._shake_hands(hello, choice)
         return Established(TlsStream(tls, ends_alone=self.capabilities.close_notify), choice, self.facts)
@@ -290,7 +292,7 @@ class _Attempt:
 
 def _would_be_tls13(hello: ClientHello, context: ssl.SSLContext) -> bool:
     highest = context.maximum_version
-    return 0x0304 in hello.versions and highest in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED)
+    return 0x0304 in hello.offer.versions and highest in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED)
 
 
 NOTHING_PROVED: Final = Capabilities()

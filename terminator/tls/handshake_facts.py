@@ -76,7 +76,7 @@ class HandshakeFacts:
     def ja4(self) -> str | None:
         """Computed when first asked for."""
         if self._ja4 is None and self._hello is not None:
-            self._ja4 = self._hello.ja4
+            self._ja4 = self._hello.offer.ja4
         return self._ja4
 
     @property
@@ -129,7 +129,7 @@ def handshake_event(
     """The log line of a handshake; with `error` that of a failed one. proxy_address: who sent proxy_header."""
     spans = {span: round(seconds * 1000, 3) for span, seconds in facts.spans.items()}
     hello, certificate = facts.hello, facts.client_certificate or facts.shown
-    offers = None if hello is None else hello.offers
+    offer = None if hello is None else hello.offer
     return TlsHandshake(
         conn_id=conn_id,
         listener=listener,
@@ -148,12 +148,12 @@ def handshake_event(
         proxy_address=proxy_address,
         proxy_authority=None if proxy_header is None else proxy_header.authority,
         proxy_unique_id=None if proxy_header is None else _printable(proxy_header.unique_id),
-        ja4=None if offers is None else offers.ja4,
-        offered_versions=None if offers is None else offers.versions,
-        offered_groups=None if offers is None else offers.groups or None,
-        offered_ciphers=None if offers is None else offers.ciphers,
-        offered_alpn=None if offers is None else offers.alpn or None,
-        offered_pq=None if offers is None else offers.post_quantum,
+        ja4=None if offer is None else offer.ja4,
+        offered_versions=None if offer is None else offer.versions_text,
+        offered_groups=None if offer is None else offer.groups_text or None,
+        offered_ciphers=None if offer is None else offer.ciphers_hex,
+        offered_alpn=None if offer is None else offer.alpn_text or None,
+        offered_pq=None if offer is None else offer.post_quantum,
         client_subject=None if certificate is None else certificate.subject,
         client_issuer=None if certificate is None else certificate.issuer,
         client_serial=None if certificate is None else certificate.serial,

@@ -25,21 +25,22 @@ RANDOM = bytes(range(64))
 @pytest.mark.parametrize("version", [SSL3, 0x0301, 0x0302, TLS12, TLS13])
 def test_hellos_are_read_as_they_are_meant(version: int) -> None:
     offer = Offer("a.test", version, (0xC02F, 0x0005), (23, 29), alpn=("h2", "http/1.1"))
-    hello = parse(client_hello(offer, RANDOM))
+    data = client_hello(offer, RANDOM)
+    hello = parse(data)
     assert isinstance(hello, ClientHello)
-    assert (hello.server_name, max(hello.versions), hello.groups) == ("a.test", version, (23, 29))
-    assert hello.ciphers[:2] == (0xC02F, 0x0005)
-    assert hello.alpn == (b"h2", b"http/1.1")
-    assert hello.session_id == RANDOM[32:64]
+    assert (hello.server_name, max(hello.offer.versions), hello.offer.groups) == ("a.test", version, (23, 29))
+    assert hello.offer.ciphers[:2] == (0xC02F, 0x0005)
+    assert hello.offer.alpn == (b"h2", b"http/1.1")
+    assert data[11:76] == RANDOM[:32] + b"\x20" + RANDOM[32:]
 
 
 def test_a_hello_may_offer_everything_and_name_nobody() -> None:
     hello = parse(client_hello(Offer(None, TLS12, EVERY_OLDER_SUITE, EVERY_GROUP), RANDOM))
     assert isinstance(hello, ClientHello)
     assert hello.server_name is None
-    assert len(hello.ciphers) == len(set(hello.ciphers)) == len(EVERY_OLDER_SUITE) + 1
-    assert set(GROUPS.values()) <= set(hello.groups)
-    assert not set(TLS13_SUITES.values()) & set(hello.ciphers)
+    assert len(hello.offer.ciphers) == len(set(hello.offer.ciphers)) == len(EVERY_OLDER_SUITE) + 1
+    assert set(GROUPS.values()) <= set(hello.offer.groups)
+    assert not set(TLS13_SUITES.values()) & set(hello.offer.ciphers)
 
 
 def test_ssl2_is_recognised() -> None:
