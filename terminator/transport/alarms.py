@@ -1,8 +1,9 @@
-"""Time limits that cost next to nothing to move: one wheel per worker, which turns every `TICK_SECONDS`.
+"""Time limits that cost next to nothing to move: one wheel per worker, with a slot for every `TICK_SECONDS`.
 
 A connection has some limit at every moment, and moves it several times per request. A cancel scope takes several µs to
 enter and leave and some more for every new deadline; an alarm is an assignment, and the wheel looks at it only when the
-time it was first set to has come. It goes off up to a tick late and never early.
+time it was first set to has come. It goes off up to a tick late and never early. The wheel sleeps until the nearest
+slot that holds an alarm: it wakes no worker that has no connections.
 """
 
 from __future__ import annotations
@@ -53,7 +54,12 @@ class Alarms:
 
     def __init__(self) -> None:
         self._slots: dict[float, set[Alarm]] = {}
-        self._turned = 0
+        self._turned = 0.0
+        """The slot looked at last. Those up to it are gone for good."""
+        self._next = _NEVER
+        """The slot looked at next: no earlier one holds an alarm. It may be empty when its time comes."""
+        self._sleep = trio.CancelScope()
+        """Around the wait for it."""
 
     def place(self, alarm: Alarm) -> None:
         """For `Alarm`: puts it where its time is due, if that is before where it is."""
@@ -63,6 +69,9 @@ class Alarms:
         if tick != _NEVER:
             alarm._tick = tick
             self._slots.setdefault(tick, set()).add(alarm)
+            if tick < self._next:
+                self._next = tick
+                self._sleep.deadline = tick * TICK_SECONDS
 
     def drop(self, alarm: Alarm) -> None:
         if (slot := self._slots.get(alarm._tick)) is not None:
@@ -73,20 +82,26 @@ class Alarms:
 
     async def run(self) -> None:
         """Until cancelled."""
-        now = trio.current_time()
-        self._turned = int(now / TICK_SECONDS)
-        for tick in [tick for tick in self._slots if tick <= self._turned]:  # set before the wheel began to turn
-            self._look_at(tick, now)
         while True:
-            await trio.sleep_until((self._turned + 1) * TICK_SECONDS)
+            with trio.CancelScope(deadline=self._next * TICK_SECONDS) as self._sleep:
+                await trio.sleep_forever()
             now = trio.current_time()
             # What came while the loop was held up came in time: it is seen in one pass and acted upon in the next.
             await trio.lowlevel.checkpoint()
             await trio.lowlevel.checkpoint()
             # At least one: by the rounding of floats the clock may seem to be just before the tick it was set to.
-            for tick in range(self._turned + 1, max(self._turned + 1, int(now / TICK_SECONDS)) + 1):
-                self._turned = tick
-                self._look_at(tick, now)
+            last = max(self._next, int(now / TICK_SECONDS))
+            while self._next <= last:
+                self._turned = self._next
+                self._look_at(self._turned, now)
+                self._next = self._nearest()
+
+    def _nearest(self) -> float:
+        """The first slot that holds an alarm. A wheel with much to do need not look through all of them for it."""
+        for ahead in range(1, _AHEAD + 1):
+            if self._turned + ahead in self._slots:
+                return self._turned + ahead
+        return min(self._slots, default=_NEVER)
 
     def _look_at(self, tick: float, now: float) -> None:
         for alarm in self._slots.pop(tick, ()):
@@ -103,3 +118,4 @@ class Alarms:
 
 _NEVER = math.inf
 _FAR = 1e12
+_AHEAD = 10

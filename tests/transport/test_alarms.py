@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import math
 import socket
 import time
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import trio
@@ -53,6 +55,53 @@ def test_it_goes_off_once_when_the_last_time_set_has_come(moves: list[tuple[floa
             assert due <= rung[0] <= due + TICK_SECONDS + 1e-6
 
     trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def until_next_deadline() -> float:
+    return trio.lowlevel.current_statistics().seconds_to_next_deadline
+
+
+async def test_the_wheel_sleeps_until_the_nearest_alarm(alarms: Alarms, autojump_clock: trio.testing.MockClock) -> None:
+    """Ten times a second it woke a worker that had nothing to do."""
+    await trio.testing.wait_all_tasks_blocked()
+    assert until_next_deadline() == math.inf
+    far, near = Alarm(alarms, lambda: None), Alarm(alarms, lambda: None)
+    for alarm, seconds, asleep in ((far, 1000, 1000), (near, 5, 5), (near, 60, 5), (far, 3, 3)):
+        alarm.set(trio.current_time() + seconds)
+        assert asleep <= until_next_deadline() <= asleep + TICK_SECONDS
+    far.end()
+    near.end()
+    await trio.sleep(5 + TICK_SECONDS)
+    await trio.testing.wait_all_tasks_blocked()
+    assert until_next_deadline() == math.inf
+
+
+async def test_its_waking_is_bounded_by_ticks_and_by_alarms(autojump_clock: trio.testing.MockClock) -> None:
+    wakes, wheel = 0, Alarms()
+
+    class Count(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            nonlocal wakes
+            wakes += task.name.endswith("Alarms.run")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wheel.run)
+        ours = [Alarm(wheel, lambda: None) for _ in range(100)]
+        with _instrument(Count()):
+            for number, alarm in enumerate(ours):  # half of them at far times of their own
+                alarm.set(trio.current_time() + (5 if number % 2 else 1000 + number))
+            await trio.sleep(2000)
+        nursery.cancel_scope.cancel()
+    assert wakes <= 3 * (50 + 1 + 2)  # three steps for each wake
+
+
+@contextlib.contextmanager
+def _instrument(one: trio.abc.Instrument) -> Iterator[None]:
+    trio.lowlevel.add_instrument(one)
+    try:
+        yield
+    finally:
+        trio.lowlevel.remove_instrument(one)
 
 
 async def test_off_means_off(alarms: Alarms, autojump_clock: trio.testing.MockClock) -> None:
