@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from terminator.errors import BackendTruncated
-from terminator.transport.stream import PIECE_BYTES, Stream
+from terminator.transport.stream import Stream
 
 SCRATCH_BYTES = 262144
 _scratch = memoryview(bytearray(SCRATCH_BYTES))
@@ -50,13 +50,8 @@ async def pour(
             source.ended = True
             raise BackendTruncated("the backend closed the connection amid its response")
         left -= count
-        sent = 0
-        while sent < count:
-            piece = _scratch[sent : min(sent + PIECE_BYTES, count)]
-            taken = sink.send_now(piece)
-            sent += taken
-            if taken < len(piece):
-                await sink.send(bytes(_scratch[sent:count]))
-                break
+        sent = sink.send_now(_scratch[:count])
+        if sent < count:
+            await sink.send(bytes(_scratch[sent:count]))
         moved(count)
         await sink.give_way(count)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from terminator.errors import ClientGone, ClientStalled
 from terminator.tls import openssl
-from terminator.transport.stream import Bytes, Stream
+from terminator.transport.stream import PIECE_BYTES, Bytes, Stream
 
 RECORD_BYTES = 16384
 """The most a record holds (RFC 8446 §5.1). OpenSSL hands each to the kernel by itself."""
@@ -46,15 +46,30 @@ class TlsStream(Stream):
             return False
         return None
 
-    def send_now(self, piece: Bytes) -> int:
-        """The records of one piece leave in as few segments as they fit, and wake the peer once for each of those.
+    def send_now(self, data: Bytes) -> int:
+        """The records of `data` leave in as few segments as they fit, instead of one each that would wake the peer too.
         The cork never outlasts the call: the rest of a corked segment would be held back for 200 ms (tcp(7))."""
-        if len(piece) <= RECORD_BYTES or not _cork(self.sock, True):
-            return super().send_now(piece)
+        if len(data) <= RECORD_BYTES:
+            return super().send_now(data)
+        corked = _cork(self.sock, True)
         try:
-            return super().send_now(piece)
+            return self._send_pieces(data)
         finally:
-            _cork(self.sock, False)
+            if corked:
+                _cork(self.sock, False)
+
+    def _send_pieces(self, data: Bytes) -> int:
+        if len(data) <= PIECE_BYTES:
+            return super().send_now(data)
+        sent = 0
+        with memoryview(data) as view:
+            while sent < len(view):
+                piece = view[sent : sent + PIECE_BYTES]
+                taken = super().send_now(piece)
+                sent += taken
+                if taken < len(piece):
+                    break
+        return sent
 
     async def wait_readable(self) -> None:
         """Returns at once while OpenSSL holds decrypted bytes that the kernel no longer shows."""

@@ -3,7 +3,7 @@
 trio's own socket calls are checkpoints each time, which costs a pass through the scheduler (some 15 µs) even when the
 bytes are there already. Here a call that can be served at once is served at once; to stay fair, a stream that never
 had to wait gives way after `TURN_BYTES`. Law: whoever is cancelled inside `send` may not send on this stream again,
-since nobody knows how much of the piece is through; `broken` says so and `close` then cuts instead of ending politely.
+since nobody knows how much of it is through; `broken` says so and `close` then cuts instead of ending politely.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ CALL_BYTES = 512
 """What a call counts as, however few its bytes."""
 
 PIECE_BYTES = 65536
-"""The most handed to one `send`: a TLS send keeps its whole piece until all of it is through."""
+"""The most handed to one call of the socket: a TLS send keeps its whole piece until all of it is through."""
+
+PORTION_BYTES = 262144
+"""The most that is sent without a look at whose turn it is."""
 
 Bytes = bytes | bytearray | memoryview
 
@@ -101,13 +104,13 @@ class Stream:
             self._turn = TURN_BYTES
         return await self.receive(max_bytes)
 
-    def send_now(self, piece: Bytes) -> int:
-        """Sends what can be sent of `piece` without waiting; how many bytes that was. After less than all of it `send`
+    def send_now(self, data: Bytes) -> int:
+        """Sends what can be sent of `data` without waiting; how many bytes that was. After less than all of it `send`
         must follow with the rest, and nothing else (a TLS record may be half through)."""
         if self.broken:
             raise self.gone("the connection is broken")
         try:
-            return self.sock.send(piece)
+            return self.sock.send(data)
         except self.wants_write:
             return 0
         except OSError as error:
@@ -115,8 +118,8 @@ class Stream:
             raise self.gone(f"sending failed: {error.strerror or error}") from error
 
     async def send(self, data: Bytes) -> None:
-        """Sends all of `data`, in pieces. Raises `gone` when the peer cannot be reached any more."""
-        if len(data) <= PIECE_BYTES:
+        """Sends all of `data`. Raises `gone` when the peer cannot be reached any more."""
+        if len(data) <= PORTION_BYTES:
             if (sent := self.send_now(data)) < len(data):
                 await self._send_rest(data, sent)
             self._turn -= len(data) + CALL_BYTES
@@ -124,16 +127,17 @@ class Stream:
                 await self._rest()
             return
         with memoryview(data) as view:
-            for start in range(0, len(view), PIECE_BYTES):
-                await self.send(view[start : start + PIECE_BYTES])
+            for start in range(0, len(view), PORTION_BYTES):
+                await self.send(view[start : start + PORTION_BYTES])
 
-    async def _send_rest(self, piece: Bytes, sent: int) -> None:
-        while sent < len(piece):
-            self.broken = True  # until the piece is through; see the law above
-            await self._wait_writable()
-            self.broken = False
-            self._turn = TURN_BYTES
-            sent += self.send_now(piece[sent:])
+    async def _send_rest(self, data: Bytes, sent: int) -> None:
+        with memoryview(data) as view:
+            while sent < len(view):
+                self.broken = True  # until the rest is through; see the law above
+                await self._wait_writable()
+                self.broken = False
+                self._turn = TURN_BYTES
+                sent += self.send_now(view[sent:])
 
     async def _wait_writable(self) -> None:
         """The kernel calls a socket writable only when a good part of its buffer, up to megabytes, is free. So a reader

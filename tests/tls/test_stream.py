@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import struct
@@ -138,29 +139,31 @@ def segments_sent(stream: TlsStream) -> int:
     return int.from_bytes(stream.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)[156:160], "little")
 
 
-def read_exactly(peer: ssl.SSLSocket, size: int) -> None:
-    while size:
-        size -= len(peer.recv(size))
+def read_exactly(peer: ssl.SSLSocket, size: int) -> bytes:
+    read = bytearray()
+    while len(read) < size:
+        read += peer.recv(size - len(read))
+    return bytes(read)
 
 
 async def test_a_large_piece_leaves_in_fewer_segments_than_it_has_records(connection: Connection) -> None:
-    piece = bytes(4 * RECORD_BYTES)
+    piece = bytes(6 * RECORD_BYTES)
     for _ in range(10):
         before = segments_sent(connection.stream)
         await connection.stream.send(piece)
         await trio.to_thread.run_sync(read_exactly, connection.peer, len(piece))
-        assert segments_sent(connection.stream) - before < 4
+        assert segments_sent(connection.stream) - before < 6
         assert not corked(connection.stream)
 
 
-async def test_no_cork_is_left_while_a_send_waits(connection: Connection) -> None:
-    size = 16 << 20
+async def test_a_send_that_waits_leaves_no_cork_and_loses_no_byte(connection: Connection) -> None:
+    data = os.urandom(16 << 20)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.stream.send, bytes(size))
+        nursery.start_soon(connection.stream.send, data)
         await trio.testing.wait_all_tasks_blocked()
         assert connection.stream.broken  # it waits amid a piece
         assert not corked(connection.stream)
-        await trio.to_thread.run_sync(read_exactly, connection.peer, size)
+        assert await trio.to_thread.run_sync(read_exactly, connection.peer, len(data)) == data
 
 
 async def test_no_cork_is_left_by_a_send_that_fails(connection: Connection) -> None:
@@ -172,7 +175,7 @@ async def test_no_cork_is_left_by_a_send_that_fails(connection: Connection) -> N
 
 
 async def test_large_pieces_go_through_a_unix_socket_too() -> None:
-    size = 4 << 20
+    data = os.urandom(4 << 20)
     async with joined(*socket.socketpair()) as connection, trio.open_nursery() as nursery:
-        nursery.start_soon(connection.stream.send, bytes(size))
-        await trio.to_thread.run_sync(read_exactly, connection.peer, size)
+        nursery.start_soon(connection.stream.send, data)
+        assert await trio.to_thread.run_sync(read_exactly, connection.peer, len(data)) == data
