@@ -13,10 +13,8 @@ from terminator.proxy.client import serve_requests
 from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.deadline import Deadline
 from terminator.proxy.facts import Client, Origin, origin_of, parsed_networks
-from terminator.proxy.generation import HostEntry
 from terminator.proxy.tunnel import Tunnel
 from terminator.telemetry.events import ServerNotice, TunnelClosed
-from terminator.tls.client_certificates import examiner
 from terminator.tls.handshake import Choice, Established, PassedThrough, Passthrough, Refusal, handshake
 from terminator.tls.handshake_facts import HandshakeFacts, HandshakeFailed, handshake_event
 from terminator.tls.preface import read_proxy_header
@@ -75,6 +73,7 @@ class _Arrival:
         self._proxy_header: ProxyHeader | None = None
         self._trusted = False
         self._counted: str | None = None
+        self._authentication: tuple[object, ...] = ()
 
     def _enter(self) -> bool:
         """Counts the connection for its client's address, if that may have one more open."""
@@ -133,31 +132,22 @@ class _Arrival:
             self._origin = Origin(*header.source, server_port=server_port, server_address=server_address)
 
     def _choose(self, hello: ClientHello) -> Choice | Refusal | Passthrough:
-        generation, origin = self._generation, self._origin
-        limit = generation.config.limits.handshakes_per_ip
-        if not self._traffic.admission.may_shake_hands(origin.address, trio.current_time(), limit):
-            return Refusal("too_many_handshakes", f"more than {limit} handshakes within a second from {origin.address}")
-        acme = generation.config.tls.acme_tls
+        config, address = self._generation.config, self._origin.address
+        limit = config.limits.handshakes_per_ip
+        if limit and not self._traffic.admission.may_shake_hands(address, trio.current_time(), limit):
+            return Refusal("too_many_handshakes", f"more than {limit} handshakes within a second from {address}")
+        acme = config.tls.acme_tls
         if acme is not None and b"acme-tls/1" in hello.offer.alpn:
             return Passthrough(acme)
-        entry, _ = generation.host_for_sni(hello.server_name)
+        entry, _ = self._generation.host_for_sni(hello.server_name)
         if entry is None:
             asked = f"no host answers to {hello.server_name}" if hello.server_name else "the client sent no SNI"
             return Refusal("unrecognized_name", asked)
-        material = entry.material
-        return Choice(
-            context=entry.context,
-            host=entry.name,
-            alpn=entry.alpn,
-            certificates=entry.serials,
-            admit=examiner(material),
-            in_thread=entry.slow_key,
-            tag=entry,
-        )
+        self._authentication = entry.material.authentication
+        return entry.choice
 
     def _client(self, established: Established) -> Client:
         facts, config = established.facts, self._generation.config
-        entry: HostEntry = established.choice.tag
         request_id = config.request_id
         side = ClientSide(
             address=self._origin.address,
@@ -177,7 +167,7 @@ class _Arrival:
             origin=self._origin,
             side=side,
             server_name=facts.hello.server_name if facts.hello is not None else None,
-            authentication=entry.material.authentication,
+            authentication=self._authentication,
             certificate=facts.client_certificate,
             tls_version=facts.protocol_version or "",
             tls_cipher=facts.cipher or "",

@@ -15,7 +15,9 @@ from terminator.config import model
 from terminator.proxy.treatment import Treatment, treatments
 from terminator.routing.hostnames import HostTable
 from terminator.routing.routes import RouteTable
+from terminator.tls.client_certificates import examiner
 from terminator.tls.contexts import Context
+from terminator.tls.handshake import Choice
 from terminator.tls.material import HostMaterial
 
 
@@ -38,15 +40,11 @@ class HostEntry:
     name: str
     """First of its names; stands in logs and metrics."""
     material: HostMaterial
-    context: Context
+    choice: Choice
+    """How its handshakes are done."""
     routes: RouteTable[Treatment]
-    alpn: tuple[str, ...]
-    serials: Mapping[str, str]
-    """Serial number of its certificate by key type."""
     hsts: bytes | None
     """Value of Strict-Transport-Security."""
-    slow_key: bool
-    """One signature with its key takes several ms: its handshakes run in a thread."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,16 +69,20 @@ def build(plan: Plan, contexts: Mapping[str, Context], fleet: Fleet) -> Generati
     entries = {}
     for host in config.hosts:
         name = host.names[0]
+        material = plan.materials[name]
         entries[name] = HostEntry(
             name=name,
-            material=plan.materials[name],
-            context=contexts[name],
-            routes=treatments(config, host),
-            slow_key=any(
-                pair.info.key_type == "rsa" and pair.info.key_bits > 2048 for pair in plan.materials[name].pairs
+            material=material,
+            choice=Choice(
+                context=contexts[name],
+                host=name,
+                alpn=tuple(name.encode("ascii") for name in config.policy(host).alpn),
+                certificates={pair.info.key_type: pair.info.serial for pair in material.pairs},
+                admit=examiner(material),
+                # One signature with such a key takes several ms.
+                in_thread=any(pair.info.key_type == "rsa" and pair.info.key_bits > 2048 for pair in material.pairs),
             ),
-            alpn=tuple(config.policy(host).alpn),
-            serials={pair.info.key_type: pair.info.serial for pair in plan.materials[name].pairs},
+            routes=treatments(config, host),
             hsts=None if host.hsts is None else b"max-age=%d" % int(host.hsts),
         )
     hosts: HostTable[HostEntry] = HostTable(

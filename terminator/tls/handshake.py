@@ -36,23 +36,22 @@ LINGER_SECONDS = 1.0
 the alert on its way (RFC 9112 §9.6 describes it for HTTP)."""
 
 
-@record
+@dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """The host that answers this hello.
+    """The host that answers this hello; the same for all its connections.
 
     host: its name for the log. alpn: what it speaks; a client that offers only other protocols is refused, one that
     offers none is not. certificates: serial number by key type. admit: looks at the established connection, returns
     the client's certificate if any, may raise HandshakeError. in_thread: its key is so slow that one signature would
-    hold up the loop. tag: the caller's own, returned as it is.
+    hold up the loop.
     """
 
     context: ssl.SSLContext
     host: str
-    alpn: tuple[str, ...] = ()
+    alpn: tuple[bytes, ...] = ()
     certificates: Mapping[str, str] = field(default_factory=dict)
     admit: Callable[[ssl.SSLSocket], ClientCertificate | None] | None = None
     in_thread: bool = False
-    tag: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +151,9 @@ class _Attempt:
             self.facts.finish()
             return PassedThrough(self.sock, choice, self.facts)
         offered = hello.offer.alpn
-        if offered and choice.alpn and not any(name.decode("latin-1") in choice.alpn for name in offered):
-            theirs = hello.offer.alpn_text or "nothing known"
-            text = f"the client offers {theirs}, the host speaks {', '.join(choice.alpn)}"
+        if offered and choice.alpn and set(offered).isdisjoint(choice.alpn):
+            theirs, ours = hello.offer.alpn_text or "nothing known", b", ".join(choice.alpn).decode()
+            text = f"the client offers {theirs}, the host speaks {ours}"
             raise self._refused("no_application_protocol", "select", text)
         tls = await self._shake_hands(hello, choice)
         return Established(TlsStream(tls, ends_alone=self.capabilities.close_notify), choice, self.facts)

@@ -140,7 +140,7 @@ def choosing(context: ssl.SSLContext, **values: Any) -> Choose:
 
 def by_name(hello: ClientHello) -> Choice | Refusal:
     if hello.server_name == NAME:
-        return Choice(server_context(), NAME, alpn=("http/1.1", "http/1.0"))
+        return Choice(server_context(), NAME, alpn=(b"http/1.1", b"http/1.0"))
     return Refusal("unrecognized_name", f"no host is configured for {hello.server_name}")
 
 
@@ -203,7 +203,7 @@ async def test_everything_that_was_agreed_is_told(version: ssl.TLSVersion, text:
     client.set_alpn_protocols(["h2", "http/1.1"])
     context = server_context()
     context.set_alpn_protocols(["http/1.1", "http/1.0"])
-    choose = choosing(context, alpn=("http/1.1", "http/1.0"), certificates={"ecdsa": "1234"}, tag="mine")
+    choose = choosing(context, alpn=(b"http/1.1", b"http/1.0"), certificates={"ecdsa": "1234"})
     result, _ = await meet(tls_client(client), choose)
     assert isinstance(result, Established)
     facts = result.facts
@@ -212,7 +212,7 @@ async def test_everything_that_was_agreed_is_told(version: ssl.TLSVersion, text:
     assert facts.cipher is not None
     assert CAPABILITIES.group_name
     assert facts.group == (USUAL_GROUP if text == "1.3" else "x25519")
-    assert result.choice.tag == "mine"
+    assert result.choice.host == NAME
     assert set(facts.spans) == {"first_byte", "hello", "select", "flight", "client"}
     event = handshake_event(facts, conn_id="c", listener="https", client_address="192.0.2.1", client_port=5)
     assert event.established
