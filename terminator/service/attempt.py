@@ -37,6 +37,11 @@ class Attempt:
     def good(self) -> bool:
         return self.outcome in ("ok", "unchanged")
 
+    @property
+    def may_pass(self) -> bool:
+        """What went wrong may be gone the next time, with every file as it is: a busy worker, an address in use."""
+        return self.error_type in ("prepare_failed", "start_failed")
+
     def event(self) -> ConfigReload:
         return ConfigReload(
             outcome=self.outcome,

@@ -27,6 +27,9 @@ STATUS_SECONDS = 10.0
 EXPIRY_SECONDS = 3600.0
 DRIFT_SECONDS = 60.0
 DRAIN_SAY_SECONDS = 5.0
+AGAIN_SECONDS = 5.0
+"""After which a reload that changed files called for is tried again, if its failure may pass; doubled each time."""
+AGAIN_SECONDS_AT_MOST = 320.0
 
 
 class Realm(Protocol):
@@ -54,7 +57,7 @@ class Chores:
         self._gauges = realm.board.writer(MASTER_ROW)
         self._gauges.on_overflow = lambda text: realm.journal.emit(ServerNotice(topic="metrics_full", message=text))
         self._drops = DropMeter(realm.journal, self._gauges)
-        self._restarts = 0
+        self._again_seconds = AGAIN_SECONDS
 
     def start(self, **versions: str) -> None:
         """Once the service is about to serve. versions: labels of terminator_build_info."""
@@ -71,7 +74,7 @@ class Chores:
 
     def stop(self, drain_seconds: float) -> None:
         """The service drains: only the service manager still needs to hear from us."""
-        for name in ("status", "expiry", "drift", "watch", "tickets"):
+        for name in ("status", "expiry", "drift", "watch", "again", "tickets"):
             self._realm.timers.cancel(name)
         until = time.monotonic() + drain_seconds
 
@@ -99,8 +102,10 @@ class Chores:
             realm.timers.every("watch", max(POLL_SECONDS, watch.cost_seconds * 50), self._look_at_files)
         else:
             realm.timers.cancel("watch")
+            realm.timers.cancel("again")
 
     def reload_ended(self, attempt: Attempt) -> None:
+        self._plan_another(attempt)
         if attempt.outcome == "unchanged":
             self._note_drift()
         gauges = self._gauges
@@ -160,7 +165,20 @@ class Chores:
 
     def _look_at_files(self) -> None:
         if self._realm.standing.candidate.watch.changed(time.monotonic()):
-            self._realm.reload(Request("watch", lambda attempt: None))
+            self._reload_for_files()
+
+    def _reload_for_files(self) -> None:
+        self._realm.reload(Request("watch", lambda attempt: None))
+
+    def _plan_another(self, attempt: Attempt) -> None:
+        """Changed files call once; when only the moment was against it, nobody would call again before the next
+        change."""
+        if attempt.trigger == "watch" and attempt.may_pass:
+            self._realm.timers.once("again", self._again_seconds, self._reload_for_files)
+            self._again_seconds = min(2 * self._again_seconds, AGAIN_SECONDS_AT_MOST)
+        elif attempt.trigger == "watch" or attempt.good:
+            self._realm.timers.cancel("again")
+            self._again_seconds = AGAIN_SECONDS
 
     # ------------------------------------------------------------------------------------------------ service manager
 

@@ -21,9 +21,11 @@ from harness.daemon import Daemon, eventually
 
 from terminator.service import candidate
 from terminator.service.admin_client import ask
-from terminator.service.chores import Chores
+from terminator.service.attempt import Attempt, Outcome, Trigger
+from terminator.service.chores import AGAIN_SECONDS, AGAIN_SECONDS_AT_MOST, Chores
 from terminator.service.messages import TicketKeys
 from terminator.service.notify import Notify
+from terminator.service.reload import Request
 from terminator.service.standing import Standing
 from terminator.service.timers import Timers
 from terminator.telemetry.board import Board, worker_row
@@ -54,6 +56,84 @@ def test_changed_certificates_are_reloaded_by_themselves(daemon: Make, certifica
     certificates.issue(pair.chain.parent, "a.test")
     event = running.wait_for("config.reload", {"reload.trigger": "watch"}, count=3)
     assert (event["reload.outcome"], event["generation"]) == ("ok", 3)
+
+
+def test_what_was_only_against_the_moment_is_tried_again(
+    daemon: Make, certificates: Any, pair: Any, port: Callable[[], int]
+) -> None:
+    """The address of a new listener is in use, and then it is not; no file changes in between."""
+    running = daemon(reload={"watch": True}).start()
+    listeners = running.config["listeners"]
+    with socket.create_server(("127.0.0.1", port())) as taken:
+        more = {"name": "more", "bind": f"127.0.0.1:{taken.getsockname()[1]}"}
+        running.config_file.write_text(yaml.safe_dump({**running.config, "listeners": [*listeners, more]}))
+        certificates.issue(pair.chain.parent, "a.test")
+        event = running.wait_for("config.reload", {"reload.trigger": "watch"})
+        assert (event["reload.outcome"], event["error.type"]) == ("refused", "start_failed")
+    event = running.wait_for("config.reload", {"reload.trigger": "watch"}, count=2)
+    assert (event["reload.outcome"], event["generation"]) == ("ok", 2)
+
+
+def attempt(outcome: Outcome, trigger: Trigger = "watch", error_type: str | None = None) -> Attempt:
+    return Attempt(
+        outcome=outcome, trigger=trigger, at=datetime.now(UTC), generation=1, duration_ms=1.0, error_type=error_type
+    )
+
+
+class Clock:
+    """The timers of a master that only counts the reloads that are asked for."""
+
+    def __init__(self) -> None:
+        self.board = Board(1)
+        self.journal = None
+        self.timers = Timers()
+        self.asked: list[Trigger] = []
+
+    def reload(self, request: Request) -> None:
+        self.asked.append(request.trigger)
+
+    def seconds_left(self) -> float | None:
+        due = self.timers.wake_at()
+        return None if due is None else due - time.monotonic()
+
+
+FAILED = attempt("failed", error_type="prepare_failed")
+
+
+def test_it_is_tried_again_ever_more_seldom_until_it_is_over() -> None:
+    clock: Any = Clock()
+    chores = Chores(clock)
+    for number in range(10):
+        chores.reload_ended(FAILED)
+        assert clock.seconds_left() == pytest.approx(min(AGAIN_SECONDS * 2**number, AGAIN_SECONDS_AT_MOST), abs=1)
+        clock.timers.tick(clock.timers.wake_at())
+    assert clock.asked == ["watch"] * 10
+    chores.reload_ended(attempt("refused", error_type="config_invalid"))
+    chores.reload_ended(FAILED)
+    assert clock.seconds_left() == pytest.approx(AGAIN_SECONDS, abs=1)
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        attempt("ok"),
+        attempt("ok", "command"),
+        attempt("refused", error_type="certificate_worse"),
+        attempt("failed", error_type="stopping"),
+    ],
+)
+def test_what_is_over_is_not_tried_again(over: Attempt) -> None:
+    clock: Any = Clock()
+    chores = Chores(clock)
+    chores.reload_ended(FAILED)
+    chores.reload_ended(over)
+    assert clock.timers.wake_at() is None
+
+
+def test_whoever_asks_for_a_reload_is_told_and_asks_again_himself() -> None:
+    clock: Any = Clock()
+    Chores(clock).reload_ended(attempt("failed", "command", "prepare_failed"))
+    assert clock.timers.wake_at() is None
 
 
 def test_the_watch_can_be_switched_by_a_reload(daemon: Make, certificates: Any, pair: Any) -> None:
