@@ -172,8 +172,8 @@ class _Arrival:
             tls_version=facts.protocol_version or "",
             tls_cipher=facts.cipher or "",
             facts=facts,
-            deadline=Deadline(self._traffic.alarms),
-            idle_since=trio.current_time(),
+            deadline=Deadline(self._traffic.alarms, established.alarm),
+            idle_since=facts.turned_at,
             proxied=self._proxy_header,
         )
 

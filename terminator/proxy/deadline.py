@@ -23,8 +23,13 @@ class Deadline:
 
     __slots__ = ("_alarm", "_awaited", "_failure", "_scope", "_streams", "_text")
 
-    def __init__(self, alarms: Alarms) -> None:
-        self._alarm = Alarm(alarms, self._ring)
+    def __init__(self, alarms: Alarms, alarm: Alarm | None = None) -> None:
+        """alarm: one of `alarms` that is off, to be used on instead of a new one."""
+        if alarm is None:
+            alarm = Alarm(alarms, self._ring)
+        else:
+            alarm.ring = self._ring
+        self._alarm = alarm
         self._awaited: type[TerminatorError] = TerminatorError
         self._text = ""
         self._failure: TerminatorError | None = None

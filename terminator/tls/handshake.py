@@ -7,7 +7,6 @@ itself; it reads the same bytes again, and its alerts go straight to the wire.
 
 from __future__ import annotations
 
-import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -76,9 +75,12 @@ Choose = Callable[[ClientHello], Choice | Refusal | Passthrough]
 
 @record
 class Established:
+    """alarm: the handshake's, off now; whoever goes on with the connection uses it on, and ends it at last."""
+
     stream: TlsStream
     choice: Choice
     facts: HandshakeFacts
+    alarm: Alarm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +100,6 @@ async def handshake(
     alarms: Alarms,
     choose: Choose,
     capabilities: Capabilities | None = None,
-    max_hello_bytes: int = MAX_BYTES,
 ) -> Established | PassedThrough:
     """Takes over `sock` (connected, non-blocking); hands it on inside the result, or has closed it when it raises.
 
@@ -106,20 +107,19 @@ async def handshake(
     which carries the facts for the log; by then the client has been told as far as it can be. What `choose` raises is
     passed on as it is.
     """
-    attempt = _Attempt(sock, HandshakeFacts(accepted_at), capabilities or NOTHING_PROVED, deadline_seconds)
-    alarm = Alarm(alarms, attempt.time_is_up)
-    alarm.set(accepted_at + deadline_seconds)
+    attempt = _Attempt(sock, HandshakeFacts(accepted_at), capabilities or NOTHING_PROVED, deadline_seconds, alarms)
+    attempt.alarm.set(accepted_at + deadline_seconds)
     try:
         try:
-            return await attempt.run(choose, max_hello_bytes)
+            return await attempt.run(choose)
         except HandshakeError as caught:
             error = caught
-        finally:
-            alarm.end()
+            attempt.alarm.end()
         attempt.facts.finish()
         attempt.facts.ask_kernel(attempt.sock)
         await attempt.say_goodbye(error)
     except BaseException:
+        attempt.alarm.end()
         attempt.sock.close()
         raise
     attempt.sock.close()
@@ -129,26 +129,33 @@ async def handshake(
 class _Attempt:
     """`sock` is replaced when OpenSSL takes the descriptor over; `answer` is what we ourselves send to a failure."""
 
-    __slots__ = ("answer", "capabilities", "deadline_seconds", "facts", "late", "sock")
+    __slots__ = ("alarm", "answer", "capabilities", "deadline_seconds", "facts", "late", "sock")
 
     def __init__(
-        self, sock: socket.socket, facts: HandshakeFacts, capabilities: Capabilities, deadline_seconds: float
+        self,
+        sock: socket.socket,
+        facts: HandshakeFacts,
+        capabilities: Capabilities,
+        deadline_seconds: float,
+        alarms: Alarms,
     ) -> None:
         self.sock = sock
+        self.alarm = Alarm(alarms, self.time_is_up)
         self.deadline_seconds = deadline_seconds
         self.late = False
         self.facts = facts
         self.capabilities = capabilities
         self.answer = b""
 
-    async def run(self, choose: Choose, max_hello_bytes: int) -> Established | PassedThrough:
-        hello = await self._read_hello(max_hello_bytes)
+    async def run(self, choose: Choose) -> Established | PassedThrough:
+        hello = await self._read_hello()
         choice = choose(hello)
         self.facts.host = choice.host
         if isinstance(choice, Refusal):
             raise self._refused(choice.reason, "select", choice.detail)
         if isinstance(choice, Passthrough):
             self.facts.finish()
+            self.alarm.end()
             return PassedThrough(self.sock, choice, self.facts)
         offered = hello.offer.alpn
         if offered and choice.alpn and set(offered).isdisjoint(choice.alpn):
@@ -156,7 +163,9 @@ class _Attempt:
             text = f"the client offers {theirs}, the host speaks {ours}"
             raise self._refused("no_application_protocol", "select", text)
         tls = await self._shake_hands(hello, choice)
-        return Established(TlsStream(tls, ends_alone=self.capabilities.close_notify), choice, self.facts)
+        self.alarm.off()
+        stream = TlsStream(tls, ends_alone=self.capabilities.close_notify)
+        return Established(stream, choice, self.facts, self.alarm)
 
     def time_is_up(self) -> None:
         """Whoever waits for the client waits no longer."""
@@ -179,11 +188,10 @@ class _Attempt:
     async def _wait_readable(self) -> None:
         await self._wait(trio.lowlevel.wait_readable)
 
-    async def _read_hello(self, max_bytes: int) -> ClientHello:
+    async def _read_hello(self) -> ClientHello:
         facts = self.facts
-        parse = functools.partial(client_hello.parse, max_bytes=max_bytes)
         try:
-            hello = await look(self.sock, parse, functools.partial(facts.turn, "hello"), self._wait_readable)
+            hello = await look(self.sock, client_hello.parse, self._hello_begins, self._wait_readable)
         except HelloError as refusal:
             raise self._unreadable(refusal) from refusal
         except EndOfInput:
@@ -196,6 +204,9 @@ class _Attempt:
         facts.hello = hello
         facts.turn("select")
         return hello
+
+    def _hello_begins(self) -> None:
+        self.facts.turn("hello")
 
     def _unreadable(self, refusal: HelloError) -> HandshakeError:
         reason: str = refusal.reason
@@ -230,7 +241,7 @@ class _Attempt:
                     break
                 except ssl.SSLWantReadError:
                     facts.turn("client")
-                    await self._wait_readable()
+                    await self._wait(trio.lowlevel.wait_readable)
                 except ssl.SSLWantWriteError:
                     facts.turn("client")
                     await self._wait(trio.lowlevel.wait_writable)
@@ -266,14 +277,16 @@ class _Attempt:
         if self.capabilities.group_name:
             facts.group = openssl.group_name(tls)
         if not facts.resumed:  # else no certificate was shown
-            facts.certificate_key = self._served_key(tls, choice.certificates)
-            facts.certificate_serial = choice.certificates.get(facts.certificate_key or "")
+            self._note_certificate(tls, choice.certificates)
 
-    def _served_key(self, tls: ssl.SSLSocket, certificates: Mapping[str, str]) -> str | None:
-        """Key type of the certificate that was served, when there is a choice and it can be known."""
+    def _note_certificate(self, tls: ssl.SSLSocket, certificates: Mapping[str, str]) -> None:
+        """Which one was served, when there is a choice and it can be known."""
+        facts = self.facts
         if len(certificates) == 1:
-            return next(iter(certificates))
-        return openssl.served_key_type(tls) if self.capabilities.served_key_type else None
+            [(facts.certificate_key, facts.certificate_serial)] = certificates.items()
+        elif self.capabilities.served_key_type:
+            facts.certificate_key = openssl.served_key_type(tls)
+            facts.certificate_serial = certificates.get(facts.certificate_key or "")
 
     async def say_goodbye(self, error: HandshakeError) -> None:
         """Sends our answer if there is one, and sees to it that it, or OpenSSL's alert, arrives."""

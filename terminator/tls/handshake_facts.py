@@ -24,8 +24,7 @@ class HandshakeFacts:
     """
 
     __slots__ = (
-        "_hello",
-        "_ja4",
+        "_now",
         "_since",
         "_span",
         "alpn",
@@ -34,6 +33,7 @@ class HandshakeFacts:
         "cipher",
         "client_certificate",
         "group",
+        "hello",
         "host",
         "protocol_version",
         "resumed",
@@ -48,8 +48,8 @@ class HandshakeFacts:
         """Seconds by span; a span that was never reached is absent."""
         self._span = "first_byte"
         self._since = accepted_at
-        self._hello: ClientHello | None = None
-        self._ja4: str | None = None
+        self._now = trio.lowlevel.current_clock().current_time  # a third of the way that `trio.current_time` takes
+        self.hello: ClientHello | None = None
         self.host: str | None = None
         self.certificate_serial: str | None = None
         self.certificate_key: str | None = None
@@ -64,20 +64,8 @@ class HandshakeFacts:
         self.rtt_ms: float | None = None
 
     @property
-    def hello(self) -> ClientHello | None:
-        return self._hello
-
-    @hello.setter
-    def hello(self, hello: ClientHello) -> None:
-        self._hello = hello
-        self._ja4 = None
-
-    @property
     def ja4(self) -> str | None:
-        """Computed when first asked for."""
-        if self._ja4 is None and self._hello is not None:
-            self._ja4 = self._hello.offer.ja4
-        return self._ja4
+        return None if self.hello is None else self.hello.offer.ja4
 
     @property
     def phase(self) -> str:
@@ -86,9 +74,16 @@ class HandshakeFacts:
 
     def turn(self, span: str) -> None:
         """From now on the time belongs to `span`."""
-        now = trio.current_time()
-        self.spans[self._span] = self.spans.get(self._span, 0.0) + now - self._since
-        self._span, self._since = span, now
+        now = self._now()
+        spans, before = self.spans, self._span
+        spans[before] = spans.get(before, 0.0) + now - self._since
+        self._span = span
+        self._since = now
+
+    @property
+    def turned_at(self) -> float:
+        """When the last span began, or the clock was stopped; by trio's clock."""
+        return self._since
 
     def finish(self) -> None:
         """Stops the clock."""

@@ -40,7 +40,7 @@ from terminator.tls.handshake_facts import HandshakeFailed, handshake_event
 from terminator.tls.memory import path_of
 from terminator.tls.openssl import Capabilities, prove
 from terminator.transport.alarms import Alarms
-from terminator.wire.client_hello import ClientHello
+from terminator.wire.client_hello import MAX_BYTES, ClientHello
 
 CA = trustme.CA()
 STRANGER = trustme.CA()
@@ -878,20 +878,31 @@ async def test_a_hello_in_several_records(size: int) -> None:
     assert result.facts.hello.length == len(data)
 
 
-async def test_a_hello_of_sixty_kilobytes() -> None:
-    padding = bytes(60_000)
+def padded_hello(extension_bytes: int) -> bytes:
+    """With so many bytes of extensions in all, in as few records as there can be."""
     body = HELLO[9:]
     extensions_at = 2 + 32 + 1 + body[34]
     extensions_at += 2 + int.from_bytes(body[extensions_at : extensions_at + 2], "big") + 2
-    extensions = body[extensions_at + 2 :] + b"\xfa\xfb" + len(padding).to_bytes(2, "big") + padding
+    extensions = body[extensions_at + 2 :]
+    padding = bytes(extension_bytes - len(extensions) - 4)
+    extensions += b"\xfa\xfb" + len(padding).to_bytes(2, "big") + padding
     body = body[:extensions_at] + len(extensions).to_bytes(2, "big") + extensions
     message = b"\x01" + len(body).to_bytes(3, "big") + body
     pieces = [message[start : start + 16384] for start in range(0, len(message), 16384)]
-    data = b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+    return b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+
+
+async def test_a_hello_of_sixty_kilobytes() -> None:
+    data = padded_hello(60_000)
     result, _ = await meet(raw_client(data), lambda hello: Passthrough(hello.length))
     assert isinstance(result, PassedThrough)
     assert result.choice.tag == len(data)
-    result, seen = await meet(raw_client(data), by_name, max_hello_bytes=16384)
+
+
+async def test_a_hello_beyond_the_limit_is_refused_unread() -> None:
+    data = padded_hello(65_535)
+    assert len(data) > MAX_BYTES
+    result, seen = await meet(raw_client(data), by_name)
     assert isinstance(result, HandshakeFailed)
     assert (result.error_type, seen[6]) == ("hello_too_large", 47)
 
