@@ -43,7 +43,7 @@ class Origin:
 
 def origin_of(sock: socket.socket, peer: object) -> Origin:
     """The origin that `accept` tells of."""
-    if not isinstance(peer, tuple) or sock.family == socket.AF_UNIX:
+    if not isinstance(peer, tuple):
         return Origin("", 0, 443)
     try:
         server_address, server_port = sock.getsockname()[:2]

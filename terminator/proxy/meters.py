@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from terminator.errors import HandshakeError
 from terminator.telemetry.board import Counter, Gauge, Histogram, Writer
@@ -13,6 +13,14 @@ from terminator.tls.handshake_facts import HandshakeFacts
 T = TypeVar("T")
 
 
+class _HandshakeMeters(NamedTuple):
+    """Of all handshakes of one kind."""
+
+    outcome: Counter
+    group: Counter | None
+    phases: dict[str, Histogram]
+
+
 class Meters:
     """Label values are configured names or closed lists, never what a client sent; so the table of handles is bounded
     by the configuration."""
@@ -20,9 +28,8 @@ class Meters:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._handles: dict[Hashable, object] = {}
-        self._outcomes: dict[tuple[str | None, str | None, bool | None, bool], Counter] = {}
+        self._handshakes: dict[tuple[str, str | None, str | None, bool | None, str | None, bool], _HandshakeMeters] = {}
         self._answers: dict[tuple[str | None, str | None, str, int | None], tuple[Counter, Histogram]] = {}
-        self._phases: dict[str, dict[str, Histogram]] = {}
         self._attempts: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._moved: tuple[Counter, Counter] | None = None
         self._in_progress: Gauge | None = None
@@ -44,8 +51,9 @@ class Meters:
 
     # ------------------------------------------------------------------------------------------------- connections
 
-    def accepted(self, listener: str) -> None:
-        self.counter("terminator_connections_accepted_total", listener=listener).inc()
+    def accepted(self, listener: str) -> Counter:
+        """Of the connections accepted there."""
+        return self.counter("terminator_connections_accepted_total", listener=listener)
 
     def connections(self, open_connections: int, idle: int) -> None:
         """How many are in which state. Idle: between requests; active is what remains, tunnels included."""
@@ -72,28 +80,41 @@ class Meters:
 
     def handshake(self, listener: str, facts: HandshakeFacts, error: HandshakeError | None) -> None:
         """One handshake, established or failed."""
-        outcome = (facts.host, facts.protocol_version, facts.resumed, error is None)
-        counter = self._outcomes.get(outcome)
-        if counter is None:
-            counter = self._outcomes[outcome] = self._outcome(*outcome)
-        counter.inc()
+        kind = (listener, facts.host, facts.protocol_version, facts.resumed, facts.group, error is None)
+        meters = self._handshakes.get(kind)
+        if meters is None:
+            meters = self._handshakes[kind] = self._handshake_meters(*kind)
+        meters.outcome.inc()
         if error is not None:
             name = "terminator_tls_handshake_failures_total"
             self.counter(name, listener=listener, reason=error.error_type).inc()
             return
-        if facts.group is not None:
-            self.counter("terminator_tls_group_total", group=facts.group).inc()
-        phases = self._phases.get(listener)
-        if phases is None:
-            phases = self._phases[listener] = {phase: self._phase(listener, phase) for phase in PHASES}
-        total = 0.0
+        if meters.group is not None:
+            meters.group.inc()
+        phases, total = meters.phases, 0.0
         for phase, seconds in facts.spans.items():
             phases[phase].observe(seconds)
             total += seconds
         phases["total"].observe(total)
 
+    def _handshake_meters(
+        self,
+        listener: str,
+        host: str | None,
+        version: str | None,
+        resumed: bool | None,
+        group: str | None,
+        established: bool,
+    ) -> _HandshakeMeters:
+        name = "terminator_tls_group_total"
+        return _HandshakeMeters(
+            self._outcome(host, version, resumed, established),
+            self.counter(name, group=group) if group is not None and established else None,
+            {phase: self._phase(listener, phase) for phase in PHASES} if established else {},
+        )
+
     def _outcome(self, host: str | None, version: str | None, resumed: bool | None, established: bool) -> Counter:
-        return self._writer.counter(
+        return self.counter(
             "terminator_tls_handshakes_total",
             host=host or NONE,
             version=version or NONE,
@@ -102,7 +123,7 @@ class Meters:
         )
 
     def _phase(self, listener: str, phase: str) -> Histogram:
-        return self._writer.histogram("terminator_tls_handshake_duration_seconds", listener=listener, phase=phase)
+        return self.histogram("terminator_tls_handshake_duration_seconds", listener=listener, phase=phase)
 
     # ---------------------------------------------------------------------------------------------------- requests
 

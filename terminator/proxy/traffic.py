@@ -162,11 +162,13 @@ class Traffic:
     # -------------------------------------------------------------------------------------------------- accepting
 
     async def _listen(self, listening: Listening, connections: trio.Nursery) -> None:
+        accepted = self.meters.accepted(listening.config.name)
+
         def handle(listening: Listening, sock: socket.socket, peer: object, accepted_at: float) -> None:
             generation = self.generation.number
             self.open_connections += 1
             self._by_generation[generation] += 1
-            self.meters.accepted(listening.config.name)
+            accepted.inc()
             connections.start_soon(self._serve, listening, sock, peer, accepted_at, generation)
 
         with trio.CancelScope() as scope:
@@ -212,7 +214,6 @@ class Traffic:
             self._cut += 1
             raise
         finally:
-            self.departures.forget(sock)
             if sock.fileno() >= 0:
                 trio.lowlevel.notify_closing(sock)
                 sock.close()
@@ -220,7 +221,8 @@ class Traffic:
             self._by_generation[generation] -= 1
             if not self._by_generation[generation]:
                 del self._by_generation[generation]
-            self._freed.unpark()
+            if self._freed:
+                self._freed.unpark()
 
     async def _sweep(self) -> None:
         while True:
