@@ -16,7 +16,8 @@ PREFIX=${PREFIX:-/opt/terminator}
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-python3}
 here=$(cd "$(dirname "$0")/.." && pwd)
-units="terminator.service terminator.socket terminator-http.socket terminator-watch.path terminator-watch.service"
+units="terminator.service terminator.socket terminator-http.socket"
+units="$units terminator-watch.path terminator-watch.timer terminator-watch.service"
 
 fail() {
 	echo "$0: $*" >&2

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import trustme
 from container import Container, installed
+from cryptography import x509
 
 HERE = Path(__file__).parent
 NAME = "www.example.com"
@@ -104,7 +105,7 @@ class Machine:
         self.configure()
         if extra:
             self.run("systemctl", "daemon-reload")
-        self.run("systemctl", "stop", "terminator-watch.path")
+        self.run("systemctl", "stop", "terminator-watch.path", "terminator-watch.timer")
         if extra or changed or self.show("ActiveState") != "active":
             self.run("systemctl", "stop", "terminator.service")
             self.run("systemctl", "reset-failed", check=False)
@@ -152,6 +153,11 @@ class Machine:
         certs = self.run(PROGRAM, "certs", "--format", "json").stdout
         return str(json.loads(certs)["hosts"][0]["certificates"][0]["serial"])
 
+    def serial_of(self, folder: str) -> str:
+        """Of a certificate that was issued."""
+        pem = (self.box.root / folder.lstrip("/") / "fullchain.pem").read_bytes()
+        return f"{x509.load_pem_x509_certificate(pem).serial_number:x}"
+
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.run(PROGRAM, "status", "--format", "json").stdout)
         return answer
@@ -159,8 +165,8 @@ class Machine:
     def workers(self) -> set[str]:
         return {str(worker["pid"]) for worker in self.status()["workers"]}
 
-    def show(self, key: str) -> str:
-        return self.run("systemctl", "show", "-P", key, "terminator.service").stdout.strip()
+    def show(self, key: str, unit: str = "terminator.service") -> str:
+        return self.run("systemctl", "show", "-P", key, unit).stdout.strip()
 
     def journal(self, *matches: str) -> list[dict[str, Any]]:
         """What the service has said since the test began."""

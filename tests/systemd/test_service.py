@@ -132,6 +132,29 @@ def test_the_path_unit_reloads_when_a_pair_changes(machine: Machine) -> None:
     machine.until(lambda: machine.serial() != before, "the new certificate is served")
 
 
+def test_the_path_unit_sees_a_change_during_the_reload(machine: Machine) -> None:
+    """The reload has read the second pair and does not end; then there is a third, for which another one follows."""
+    end = machine.box.root / "etc/terminator/end"
+    machine.drop_in(
+        f"ExecReload=\nExecReload={PROGRAM} reload --socket /run/terminator/admin.sock\n"
+        "ExecReload=/bin/sh -c 'until [ -e /etc/terminator/end ]; do sleep 0.1; done'\n"
+    )
+    machine.run("systemctl", "start", "terminator-watch.path")
+    try:
+        machine.issue("/root/second")
+        assert machine.hook("/root/second", RELOAD="true").returncode == 0
+        machine.until(lambda: machine.serial() == machine.serial_of("/root/second"), "the second pair is served")
+        machine.issue("/root/third")
+        assert machine.hook("/root/third", RELOAD="true").returncode == 0
+        machine.until(lambda: machine.show("SubState", "terminator-watch.timer") == "running", "another one waits")
+        assert machine.show("ActiveState") == "reloading"
+    finally:
+        end.touch()
+    machine.until(lambda: machine.serial() == machine.serial_of("/root/third"), "the third pair is served")
+    machine.until(lambda: machine.show("ActiveState") == "active", "the reloads are over")
+    end.unlink()
+
+
 def test_the_path_units_reload_leaves_a_stopped_service_alone(machine: Machine) -> None:
     machine.run("systemctl", "stop", *UNITS)
     machine.run("systemctl", "start", "terminator-watch.service")

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-UNITS = sorted(path for suffix in ("service", "socket", "path") for path in (ROOT / "systemd").glob(f"*.{suffix}"))
+UNITS = sorted(
+    path for suffix in ("service", "socket", "path", "timer") for path in (ROOT / "systemd").glob(f"*.{suffix}")
+)
 THRESHOLD = 15
 """Tenths: `systemd-analyze security` counts from 0 to 10. Caddy's unit has 9.0, nginx's and HAProxy's have 9.6."""
 
