@@ -101,25 +101,30 @@ class ClientSide:
     """The beginning of our element of Forwarded, up to and including `host="`."""
 
     def __post_init__(self) -> None:
-        address = plain_address(self.address)
-        node = f'"[{address}]"' if ":" in address else address or "unknown"
         fixed = self.certificate.fields() if self.certificate is not None else []
         if self.ja4_header and self.ja4:
             fixed.append((self.ja4_header.lower().encode("ascii"), self.ja4.encode("ascii")))
-        prebuilt = {
-            "claimed": _claimed((*self.claims, *([self.ja4_header] if self.ja4_header else []))),
-            "fixed": tuple(fixed),
-            "forwarded_for": address.encode("ascii"),
-            "forwarded": f'for={node};proto={self.scheme};host="'.encode("ascii"),
-        }
-        for name, value in prebuilt.items():
-            object.__setattr__(self, name, value)
+        forwarded_for, forwarded = _named(self.address, self.scheme)
+        fill = object.__setattr__  # frozen it is for all others
+        fill(self, "claimed", _claimed(tuple(self.claims), self.ja4_header))
+        fill(self, "fixed", tuple(fixed))
+        fill(self, "forwarded_for", forwarded_for)
+        fill(self, "forwarded", forwarded)
 
 
 @lru_cache(maxsize=16)
-def _claimed(names: tuple[str, ...]) -> frozenset[bytes]:
+def _claimed(names: tuple[str, ...], ja4_header: str | None) -> frozenset[bytes]:
     """With further names of ours, which come from the configuration."""
-    return _CLAIMED.union(comparable(name.lower().encode("ascii")) for name in names)
+    ours = (*names, ja4_header) if ja4_header else names
+    return _CLAIMED.union(comparable(name.lower().encode("ascii")) for name in ours)
+
+
+@lru_cache(maxsize=8192)
+def _named(client: str, scheme: str) -> tuple[bytes, bytes]:
+    """`forwarded_for` and `forwarded` of a client's address."""
+    address = plain_address(client)
+    node = f'"[{address}]"' if ":" in address else address or "unknown"
+    return address.encode("ascii"), f'for={node};proto={scheme};host="'.encode("ascii")
 
 
 @lru_cache(maxsize=8192)
