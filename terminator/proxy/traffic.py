@@ -66,9 +66,9 @@ class Traffic:
         fleet.adopt(generation.backends)
         self.draining = False
         self.open_connections = 0
-        self.departures = Departures()
         self.admission = Admission()
         self.alarms = Alarms()
+        self.departures = Departures(self.alarms)
         self.idle: set[Deadline] = set()
         """Of connections that wait between requests: a drain ends them at once."""
         self.failure_examples = FailureExamples()
