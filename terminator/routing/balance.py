@@ -81,6 +81,10 @@ def pick(
     policy: Policy, servers: Sequence[C], *, tried: Collection[str], fail_open: bool, hash_key: bytes
 ) -> C | Refusal:
     """The server for the next attempt. tried: keys of the servers that earlier attempts of this request went to."""
+    if len(servers) == 1 and not tried:
+        one = servers[0]
+        if one.available and not one.max_connections:
+            return one
     untried = [one for one in servers if one.key not in tried] if tried else servers
     allowed = [one for one in untried if one.available]
     if not allowed and fail_open:

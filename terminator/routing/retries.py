@@ -49,8 +49,9 @@ class Budget:
     def request(self, now: float) -> None:
         """Counts a request that clients sent, not its retries."""
         self._fade(now)
-        self.recent += 1
-        self.tokens = min(self.tokens + self.share, self._most())
+        self.recent = recent = self.recent + 1
+        tokens, most = self.tokens + self.share, self.share * recent
+        self.tokens = min(tokens, most if most > FLOOR else FLOOR)
 
     def take(self, now: float) -> bool:
         """Takes the token for one retry; False when there is none."""
@@ -61,14 +62,14 @@ class Budget:
         return True
 
     def _fade(self, now: float) -> None:
-        passed = max(0.0, now - self.at)
-        self.at = max(self.at, now)
-        left = max(0.0, 1 - passed / MEMORY_SECONDS)
-        self.recent *= left
-        self.tokens = min(self.tokens + FLOOR * (1 - left), self._most())
-
-    def _most(self) -> float:
-        return max(FLOOR, self.share * self.recent)
+        passed = now - self.at
+        if passed <= 0:
+            return
+        self.at = now
+        left = 1 - passed / MEMORY_SECONDS if passed < MEMORY_SECONDS else 0.0
+        self.recent = recent = self.recent * left
+        tokens, most = self.tokens + FLOOR * (1 - left), self.share * recent
+        self.tokens = min(tokens, most if most > FLOOR else FLOOR)
 
 
 def is_safe(method: str, error: BackendError) -> bool:
