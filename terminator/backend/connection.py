@@ -51,7 +51,6 @@ class BackendConnection:
         "_method",
         "_outgoing",
         "_upgrading",
-        "exchanges",
         "idle_since",
         "request_finished",
         "response_begun",
@@ -60,8 +59,6 @@ class BackendConnection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.stream = Stream(sock, BackendClosed, BackendTimeout)
-        self.exchanges = 0
-        """Exchanges begun on this connection; more than one means that it was reused."""
         self.idle_since = 0.0
         """When the pool took it back, by the loop's clock in seconds."""
         self.request_finished = False
@@ -85,19 +82,31 @@ class BackendConnection:
         """Queues what goes before the first request: a PROXY header. It leaves with the request's head."""
         self._outgoing.append(preamble)
 
-    def begin(self, method: str, target: str, fields: Fields, framing: Framing, *, upgrading: bool) -> None:
-        """Queues the request's head; it leaves with the first body bytes or with `flush`.
+    def begin(self, method: str, target: str, fields: Fields, framing: Framing, *, upgrading: bool) -> bytes:
+        """Queues the request's head, and returns it; it leaves with the first body bytes or with `flush`.
 
         `fields` say how the body is framed, and `framing` is the same for us. upgrading: a 101 may be the answer.
         """
-        self.exchanges += 1
+        self._begin(method, framing, upgrading)
+        head = write_request_head(method, target, fields)
+        self._outgoing.append(head)
+        return head
+
+    def take_over(self, method: str, received: bytes) -> None:
+        """The same where somebody else has sent a whole request over `stream`, and received the beginning of its
+        response, if anything."""
+        self._begin(method, Framing.NONE, upgrading=False)
+        self.request_finished = True
+        self.response_begun = bool(received)
+        self._incoming.feed(received)
+
+    def _begin(self, method: str, framing: Framing, upgrading: bool) -> None:
         self._method = method
         self._chunked = framing is Framing.CHUNKED
         self._upgrading = upgrading
         self._interim = 0
         self._h11 = self._head = self._body = None
         self.request_finished = self.response_begun = False
-        self._outgoing.append(write_request_head(method, target, fields))
 
     def queue_body(self, data: bytes) -> None:
         """A piece of the body, framed as the head announced; it leaves with what is sent next."""

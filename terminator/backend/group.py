@@ -111,8 +111,11 @@ class Lease:
     def release(self, failure: TerminatorError | None, status: int | None) -> None:
         """Gives the connection back and tells what became of the attempt: `failure` if it ended badly, else the
         `status` of its response; neither when it was cut short for reasons of our own."""
-        now = trio.current_time()
-        if failure is not None or not self.connection.reusable:
+        self.give_back(trio.current_time(), failure, status, reusable=failure is None and self.connection.reusable)
+
+    def give_back(self, now: float, failure: TerminatorError | None, status: int | None, *, reusable: bool) -> None:
+        """The same for who knows whether another exchange may follow on the connection."""
+        if not reusable:
             self.connection.close()
         elif self.private is not None:
             self.private.keep(self.server, self.connection, now)
@@ -129,6 +132,8 @@ class BackendGroup:
         self.backend = backend
         self.announces_clients = backend.proxy_protocol is not None
         """Connections begin with a PROXY header: `lease` is to be given the client's private ones."""
+        self.chooses_alike = not self.announces_clients and backend.balance != "consistent_hash"
+        """Which connection a request gets does not depend on what it says, nor on who its client is."""
         self._fleet = fleet
         self._shared = fleet.shared if backend.balance in _BY_LOAD else None
         self._looked_at = float("-inf")
@@ -290,7 +295,8 @@ class BackendGroup:
     ) -> None:
         """An attempt on `server` is over; its place is for whoever waits for one."""
         server.count(-1)
-        self.moved(server, self._judge(server, now, failure, status, reused))
+        if (transition := self._judge(server, now, failure, status, reused)) is not None:
+            self.moved(server, transition)
         if self.standing.waiting:
             self.standing.waiting.offer()
 
@@ -302,6 +308,8 @@ class BackendGroup:
         self, server: Server, now: float, failure: TerminatorError | None, status: int | None, reused: bool
     ) -> Transition | None:
         health = server.health
+        if failure is None and status is not None and status not in _BAD_STATUSES:
+            return health.record_success(now)
         last = is_last_up(health, (member.server.health for member in self._members))
         if isinstance(failure, BackendError) and not is_own_fault(failure):
             if reused and isinstance(failure, BackendClosed):
@@ -311,23 +319,20 @@ class BackendGroup:
         if failure is not None or status is None:
             health.abandoned()
             return None
-        if status in _BAD_STATUSES:
-            return health.record_failure(now, "status", last=last)
-        return health.record_success(now)
+        return health.record_failure(now, "status", last=last)
 
-    def moved(self, server: Server, transition: Transition | None) -> None:
+    def moved(self, server: Server, transition: Transition) -> None:
         """Tells of a change of state that the requests of this worker have brought about."""
-        if transition is not None:
-            server.reason = transition.reason
-            self._fleet.emit(
-                BackendState(
-                    backend=self.name,
-                    server=server.key,
-                    state=transition.state,
-                    previous=transition.previous,
-                    reason=transition.reason,
-                )
+        server.reason = transition.reason
+        self._fleet.emit(
+            BackendState(
+                backend=self.name,
+                server=server.key,
+                state=transition.state,
+                previous=transition.previous,
+                reason=transition.reason,
             )
+        )
 
     def _say_unavailable(self, consequence: str) -> None:
         if not self.standing.unavailable_said:

@@ -10,6 +10,7 @@ from terminator.errors import ClientError, ClientGone, HeadTimeout, TerminatorEr
 from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.deadline import Deadline
 from terminator.proxy.exchange import LINGER_SECONDS, Exchange
+from terminator.proxy.express import Express
 from terminator.proxy.facts import Client
 from terminator.telemetry.events import HttpRequest
 from terminator.wire import replies
@@ -22,18 +23,26 @@ if TYPE_CHECKING:
 async def serve_requests(traffic: Traffic, client: Client) -> None:
     """Exchanges one after the other, until either side wants no more. The caller closes the stream."""
     half = client.half
-    served = 0
-    while await next_request(traffic, half, client.deadline, first=not served):
-        began_at = trio.current_time()
-        head = await _receive_head(traffic, client, began_at)
-        if head is None:
+    clock = trio.lowlevel.current_clock()
+    express: Express | None = None
+    first = True
+    while await next_request(traffic, half, client.deadline, first=first):
+        began_at = clock.current_time()
+        again = await express.serve(began_at) if express is not None else None
+        if again is None:
+            head = await _receive_head(traffic, client, began_at)
+            if head is None:
+                return
+            exchange = Exchange(traffic, client, head, began_at, clock.current_time())
+            await exchange.run()
+            again = exchange.reusable and not half.stream.broken
+            if again and traffic.has_express_lane:
+                express = express or Express(traffic, client)
+                express.learn(exchange)
+        if not again:
             return
-        exchange = Exchange(traffic, client, head, began_at, trio.current_time())
-        await exchange.run()
-        served += 1
-        if not exchange.reusable or half.stream.broken:
-            return
-        client.idle_since = trio.current_time()
+        first = False
+        client.idle_since = clock.current_time()
 
 
 async def next_request(traffic: Traffic, half: ClientHalf, deadline: Deadline, *, first: bool) -> bool:

@@ -36,6 +36,7 @@ class ClientHalf:
         "_incoming",
         "_max_fields",
         "_outgoing",
+        "_raw_head",
         "response_begun",
         "response_bytes",
         "reusable",
@@ -48,6 +49,7 @@ class ClientHalf:
         self._outgoing: list[bytes] = []
         self._body: Body | None = None
         self._head: RequestHead | None = None
+        self._raw_head = b""
         self._framing = Framing.NONE
         self._max_fields = 0
         self.response_begun = False
@@ -87,6 +89,14 @@ class ClientHalf:
         self._incoming.feed(data)
         self._incoming.skip_empty_line()
 
+    def received(self) -> bytearray:
+        """What has been received of the next request; to be looked at only. See `forget_received`."""
+        return self._incoming.peek()
+
+    def forget_received(self) -> None:
+        """All that has been received was one request, and it has been served."""
+        self._incoming.forget()
+
     def head_now(self, max_bytes: int, max_fields: int) -> RequestHead | None:
         """The next request's head if it is there whole, else None: then await `receive_head`, same limits. Raises
         `ClientError`s; after one of them nothing more can be read."""
@@ -119,12 +129,18 @@ class ClientHalf:
 
     def _admit(self, raw: bytes, max_fields: int) -> RequestHead:
         self._head = head = request_head.parse(raw, max_fields=max_fields)
+        self._raw_head = raw
         plain = head.framing is not Framing.CHUNKED and head.upgrade is None and not head.expect_continue
         body = express.counted(head.content_length or 0) if plain else _read_by_h11(raw, head)
         self._body = body
         if not body.ended and len(self._incoming):
             body.feed(self._incoming.take_all())
         return head
+
+    def take_raw_head(self) -> bytes:
+        """The bytes of the head that was received last, once; a connection that waits shall not keep them."""
+        raw, self._raw_head = self._raw_head, b""
+        return raw
 
     def body_now(self) -> bytes | None:
         """The next piece of the request's body if it is there already, b"" at its end, None if it must be awaited."""

@@ -43,12 +43,12 @@ class Deadline:
             for stream in streams:
                 stream.interrupt(self._failure)
 
-    def expect(self, awaited: type[TerminatorError], seconds: float, text: str) -> None:
+    def expect(self, awaited: type[TerminatorError], seconds: float, text: str, now: float | None = None) -> None:
         """At most `seconds`, by a tenth of a second, may pass until the next call, else all fails with
-        `awaited(text)`."""
+        `awaited(text)`. now: the loop's clock, if it has just been read."""
         self._awaited = awaited
         self._text = text
-        self._alarm.set(trio.current_time() + seconds)
+        self._alarm.set((trio.current_time() if now is None else now) + seconds)
 
     def rest(self) -> None:
         """For now no time limit: what follows watches the time itself."""

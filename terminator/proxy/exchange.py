@@ -24,10 +24,11 @@ from terminator.errors import (
 from terminator.proxy.facts import Client
 from terminator.proxy.forward import Forward
 from terminator.proxy.generation import Generation, HostEntry
+from terminator.proxy.recording import http_request
+from terminator.proxy.relay import Begun
 from terminator.proxy.treatment import LocalAnswer, Treatment, local_answer
 from terminator.proxy.wording import Wording
 from terminator.routing.routes import Route
-from terminator.telemetry.events import HttpRequest
 from terminator.wire import replies
 from terminator.wire.request_head import RequestHead
 
@@ -45,71 +46,83 @@ LINGER_SECONDS = 2.0
 class Exchange:
     """Serves one request whose head has been read. `run` never raises for what client or backend do wrong."""
 
-    def __init__(self, traffic: Traffic, client: Client, head: RequestHead, began_at: float, head_at: float) -> None:
+    def __init__(
+        self,
+        traffic: Traffic,
+        client: Client,
+        head: RequestHead,
+        began_at: float,
+        head_at: float,
+        generation: Generation | None = None,
+    ) -> None:
+        """generation: the one that it has begun under, default the one in force."""
         self._traffic = traffic
         self._client = client
-        self._head = head
-        self._generation: Generation = traffic.generation
+        self.head = head
+        self.generation = generation or traffic.generation
         self._began_at = began_at
         self._head_at = head_at
-        self._entry: HostEntry | None = None
-        self._route: Route[Treatment] | None = None
+        self.entry: HostEntry | None = None
+        """The host, once the request has been let in."""
+        self.route: Route[Treatment] | None = None
         self._wording: Wording | None = None
-        self._forward: Forward | None = None
+        self.forward: Forward | None = None
+        """How it went with the backend, if the route has one."""
         self._status: int | None = None
         self.reusable = False
         """Afterwards: whether the connection may serve another request."""
 
-    async def run(self) -> None:
+    async def run(self, begun: Begun | None = None) -> None:
+        """begun: what the express lane has done of it."""
         error: TerminatorError | None = None
         try:
-            await self._serve()
+            await self._serve(begun)
         except (ClientError, BackendError) as caught:
             error = caught
             await self._answer_error(caught)
         finally:
             self._record(error)
 
-    async def _serve(self) -> None:
-        self._entry = entry = self._admit_host()
-        path = "/" if self._head.path == "*" else self._head.path  # OPTIONS * asks whoever serves the root
-        route = entry.routes.match(self._head.method, path, self._head.query, self._head.fields)
+    async def _serve(self, begun: Begun | None) -> None:
+        self.entry = entry = self._admit_host()
+        path = "/" if self.head.path == "*" else self.head.path  # OPTIONS * asks whoever serves the root
+        route = entry.routes.match(self.head.method, path, self.head.query, self.head.fields)
         if route is None:
-            raise NoRoute(f"no route of {entry.name} matches {self._head.method} {self._head.path}")
-        self._route = route
+            raise NoRoute(f"no route of {entry.name} matches {self.head.method} {self.head.path}")
+        self.route = route
         treatment, limit = route.action, route.action.max_body_bytes
-        if limit and (self._head.content_length or 0) > limit:
-            raise BodyTooLarge(f"Content-Length {self._head.content_length} passes {limit} bytes")
-        self._wording = wording = Wording(self._generation, self._client, self._head, entry, treatment)
+        if limit and (self.head.content_length or 0) > limit:
+            raise BodyTooLarge(f"Content-Length {self.head.content_length} passes {limit} bytes")
+        self._wording = wording = Wording(self.generation, self._client, self.head, entry, treatment)
         if treatment.route.backend is None:
             await self._answer_local(local_answer(treatment, entry.hsts, wording.variable))
             return
-        self._forward = Forward(
+        self.forward = Forward(
             self._traffic,
-            self._generation,
+            self.generation,
             self._client,
-            self._head,
+            self.head,
             host=entry.name,
             treatment=treatment,
-            group=self._generation.backends[treatment.route.backend],
+            group=self.generation.backends[treatment.route.backend],
             wording=wording,
         )
-        await self._forward.run()
+        await self.forward.run(begun)
         self.reusable = self._client.half.reusable
 
     # --------------------------------------------------------------------------------------------------- admission
 
     def _admit_host(self) -> HostEntry:
         """The host asked for, if this very connection may speak to it (RFC 9110 §15.5.20)."""
-        generation, client = self._generation, self._client
+        generation, client = self.generation, self._client
         served, by_default = generation.host_for_sni(client.server_name)
         if served is None:
             raise Misdirected("the host of this connection's SNI is no longer served")
-        wanted = generation.hosts.lookup(self._head.hostname) if self._head.hostname else served
+        wanted = generation.hosts.lookup(self.head.hostname) if self.head.hostname else served
         if wanted is None and by_default:
             wanted = served
         if wanted is not served:
-            raise Misdirected(f"the Host {self._head.hostname!r} is not served under the SNI {client.server_name!r}")
+            raise Misdirected(f"the Host {self.head.hostname!r} is not served under the SNI {client.server_name!r}")
         if served.material.authentication != client.authentication:
             raise Misdirected("the host's rule for client certificates has changed since this connection was made")
         return served
@@ -119,18 +132,18 @@ class Exchange:
     async def _answer_local(self, answer: LocalAnswer) -> None:
         """A redirect or a fixed answer. A body that has not come yet is not waited for: the connection then closes."""
         half = self._client.half
-        keep = self._head.keep_alive and half.request_complete and not self._traffic.draining
+        keep = self.head.keep_alive and half.request_complete and not self._traffic.draining
         self._status = answer.status
         reply = replies.reply(
             answer.status,
             close=not keep,
-            head_only=self._head.method == "HEAD",
+            head_only=self.head.method == "HEAD",
             date=self._traffic.http_date(),
             fields=answer.fields,
             body=answer.body,
             content_type=answer.content_type,
         )
-        with trio.move_on_after(self._generation.config.timeouts.body_idle) as scope:
+        with trio.move_on_after(self.generation.config.timeouts.body_idle) as scope:
             await half.send_raw(reply)
             if not keep:
                 await half.stream.end()
@@ -145,7 +158,7 @@ class Exchange:
             half.stream.give_up()
             return
         keep = (
-            self._head.keep_alive
+            self.head.keep_alive
             and half.request_complete
             and not self._traffic.draining
             and not isinstance(error, Misdirected)
@@ -154,11 +167,11 @@ class Exchange:
         reply = replies.reply(
             error.status,
             close=not keep,
-            head_only=self._head.method == "HEAD",
+            head_only=self.head.method == "HEAD",
             date=self._traffic.http_date(),
             fields=[(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if error.status == 503 else [],
         )
-        with trio.move_on_after(self._generation.config.timeouts.body_idle) as scope:
+        with trio.move_on_after(self.generation.config.timeouts.body_idle) as scope:
             await self._send_reply(reply, keep)
         if scope.cancelled_caught:
             half.stream.give_up()
@@ -177,68 +190,40 @@ class Exchange:
     # ------------------------------------------------------------------------------------------------------ record
 
     def _route_name(self) -> str | None:
-        return self._route.action.name if self._route is not None else None
+        return self.route.action.name if self.route is not None else None
 
     def _record(self, error: TerminatorError | None) -> None:
-        traffic, client, head, half = self._traffic, self._client, self._head, self._client.half
+        traffic, half, forward = self._traffic, self._client.half, self.forward
         now = trio.current_time()
-        forward, wording = self._forward, self._wording
         status = self._status if forward is None or self._status is not None else forward.status
-        host = self._entry.name if self._entry is not None else None
+        host = self.entry.name if self.entry is not None else None
         reason = error.reason if error is not None else None
-        traffic.meters.request(host, self._route_name(), head.method, status, reason, now - self._began_at)
+        traffic.meters.request(host, self._route_name(), self.head.method, status, reason, now - self._began_at)
         traffic.meters.bytes_moved(half.request_bytes, half.response_bytes)
         if forward is not None and forward.retries:
             traffic.meters.retried(forward.backend, forward.retries)
         if not traffic.logs_requests:
             return
-        route = self._route
-        lease, relay = (forward.lease, forward.relay) if forward is not None else (None, None)
-        sent_at = relay.sent_at if relay is not None else 0.0
-        answered_at = relay.answered_at if relay is not None else 0.0
+        relay = forward.relay if forward is not None else None
         traffic.emit(
-            HttpRequest(
-                conn_id=client.id,
-                request_id=wording.request_id if wording is not None else None,
-                listener=client.listener.name,
-                client_address=client.origin.address or None,
-                client_port=client.origin.port or None,
-                server_name=client.server_name,
+            http_request(
+                self._client,
+                self.head,
+                generation=self.generation.number,
+                request_id=self._wording.request_id if self._wording is not None else None,
                 host=host,
-                method=head.method,
-                authority=head.authority or None,
-                path=head.path,
-                query=head.query,
-                version=head.version,
-                user_agent=_field(head, b"user-agent"),
-                status=status,
-                route=self._route_name(),
-                backend=route.action.route.backend if route is not None else None,
+                treatment=self.route.action if self.route is not None else None,
                 server=forward.server if forward is not None else None,
-                backend_reused=lease.reused if lease is not None else None,
-                retries=(forward.retries or None) if forward is not None else None,
+                lease=forward.lease if forward is not None else None,
+                retries=forward.retries if forward is not None else 0,
+                status=status,
                 request_bytes=half.request_bytes,
                 response_bytes=half.response_bytes,
-                idle_ms=_ms(self._began_at - client.idle_since),
-                head_ms=_ms(self._head_at - self._began_at),
-                queue_ms=_ms(lease.queue_seconds) if lease is not None else None,
-                connect_ms=_ms(lease.connect_seconds) if lease is not None else None,
-                response_ms=_ms(answered_at - sent_at) if answered_at and sent_at else None,
-                transfer_ms=_ms(now - answered_at) if answered_at else None,
-                total_ms=_ms(now - self._began_at),
-                error_type=reason,
-                error_message=str(error) if error is not None else None,
-                generation=self._generation.number,
+                began_at=self._began_at,
+                head_at=self._head_at,
+                sent_at=relay.sent_at if relay is not None else 0.0,
+                answered_at=relay.answered_at if relay is not None else 0.0,
+                now=now,
+                error=error,
             )
         )
-
-
-def _ms(seconds: float) -> float:
-    return round(max(0.0, seconds) * 1000, 3)
-
-
-def _field(head: RequestHead, name: bytes) -> str | None:
-    for field, value in head.fields:
-        if field == name:
-            return value.decode("utf-8", "surrogateescape")  # the journal shows what is no UTF-8
-    return None

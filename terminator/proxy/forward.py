@@ -14,7 +14,7 @@ from terminator.backend.group import BackendGroup, Lease
 from terminator.errors import BackendClosed, BackendError, ClientError, ClientGone, NoServer, TerminatorError
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation
-from terminator.proxy.relay import Relay
+from terminator.proxy.relay import Begun, Relay
 from terminator.proxy.treatment import Treatment, forwarded_target
 from terminator.proxy.tunnel import Tunnel
 from terminator.proxy.wording import Fields, Wording
@@ -62,20 +62,26 @@ class Forward:
         self.retries = 0
         self.status: int | None = None
         """Of the final response, once it has begun."""
+        self.request_head = b""
+        """As it was written for the last attempt that sent one."""
 
-    async def run(self) -> None:
+    async def run(self, begun: Begun | None = None) -> None:
         """Returns when the response has been relayed, or the tunnel that it opened has ended. Raises `BackendError`s
-        and `ClientError`s; whether a response has begun by then, the client's half knows."""
+        and `ClientError`s; whether a response has begun by then, the client's half knows.
+
+        begun: the first attempt, where the express lane has made its beginning
+        """
         group = self._group
         target, prefix = forwarded_target(self._treatment, self._head, self._wording.variable)
         fields = self._wording.request_fields(prefix)
-        tried: set[str] = set()
+        tried: set[str] = set() if begun is None else begun.tried
         fresh = False
         first: BackendError | None = None
-        group.budget.request(trio.current_time())
+        if begun is None:
+            group.budget.request(trio.current_time())
         while True:
             try:
-                return await self._attempt(target, fields, tried, fresh)
+                return await self._attempt(target, fields, tried, fresh, begun)
             except BackendError as error:
                 if first is not None and isinstance(error, NoServer):
                     self.retries -= 1
@@ -87,6 +93,7 @@ class Forward:
                 if fresh and self.lease is not None:
                     tried.discard(self.lease.server.key)  # a kept connection was dead; that says nothing of its server
                 self.retries += 1
+                begun = None
 
     def _may_retry(self, error: BackendError) -> bool:
         return retries.may_retry(
@@ -99,7 +106,9 @@ class Forward:
             now=trio.current_time(),
         )
 
-    async def _attempt(self, target: str, fields: Fields, tried: set[str], fresh: bool) -> None:
+    async def _attempt(
+        self, target: str, fields: Fields, tried: set[str], fresh: bool, begun: Begun | None = None
+    ) -> None:
         """One try on one server. Raises what ended it; the lease is given back in every case."""
         client, group, treatment = self._client, self._group, self._treatment
         traffic, wording = self._traffic, self._wording
@@ -107,12 +116,12 @@ class Forward:
         lease: Lease | None = None
         relay: Relay | None = None
         failure: TerminatorError | None = None
-        before = frozenset(tried)
+        before = frozenset(tried) if begun is None else frozenset()
         self.lease = None
         try:
-            if client.gone:
+            if begun is None and client.gone:
                 raise ClientGone("the client closed the connection before its request was forwarded")
-            self.lease = lease = await self._lease(tried, fresh)
+            self.lease = lease = await self._lease(tried, fresh, begun)
             deadline.begin(lease.connection.stream, client.half.stream)
             self.relay = relay = Relay(
                 client.half,
@@ -124,14 +133,18 @@ class Forward:
                 # No method of ours: a cycle per request would keep it, and its connection, until a collection.
                 lambda answer: wording.answer(answer, traffic.http_date(), draining=traffic.draining),
             )
-            lease.connection.begin(
-                self._head.method,
-                target,
-                fields,
-                self._head.framing,
-                upgrading=self._head.upgrade is not None,
-            )
-            await relay.run()
+            if begun is None or not begun.sent_at:
+                self.request_head = lease.connection.begin(
+                    self._head.method,
+                    target,
+                    fields,
+                    self._head.framing,
+                    upgrading=self._head.upgrade is not None,
+                )
+                await relay.run()
+            else:
+                lease.connection.take_over(self._head.method, begun.received)
+                await relay.take_over(begun)
             if relay.upgraded is not None:
                 deadline.done()
                 await self._tunnel(lease, relay.upgraded)
@@ -151,11 +164,15 @@ class Forward:
                     self.server = key
                     self._traffic.meters.attempt(group.name, key, failure.reason, None, None)
 
-    async def _lease(self, tried: set[str], fresh: bool) -> Lease:
+    async def _lease(self, tried: set[str], fresh: bool, begun: Begun | None) -> Lease:
         group = self._group
         private = self._client.private_connections() if group.announces_clients else None
         hash_key = self._wording.hash_key(group.backend.hash_key)
-        found = group.lease_now(tried=tried, hash_key=hash_key, fresh=fresh, private=private)
+        found = (
+            group.lease_now(tried=tried, hash_key=hash_key, fresh=fresh, private=private)
+            if begun is None
+            else begun.found
+        )
         if isinstance(found, Lease):
             return found
         with self._client.deadline.scope():

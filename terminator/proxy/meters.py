@@ -21,6 +21,31 @@ class _HandshakeMeters(NamedTuple):
     phases: dict[str, Histogram]
 
 
+class PlainExchange:
+    """What an exchange adds to where nothing went wrong on the way, found once."""
+
+    __slots__ = ("_answered", "_answers", "_attempts", "_durations", "_received", "_sent")
+
+    def __init__(
+        self, answers: tuple[Counter, Histogram], attempts: tuple[Counter, Histogram], moved: tuple[Counter, Counter]
+    ) -> None:
+        self._answers, self._durations = answers
+        self._attempts, self._answered = attempts
+        self._received, self._sent = moved
+
+    def count(self, seconds: float, response_seconds: float, received: int, sent: int) -> None:
+        """seconds: of the whole exchange; response_seconds: from the request sent to the response's head; and the bytes
+        of both contents."""
+        self._answers.inc()
+        self._durations.observe(seconds)
+        self._attempts.inc()
+        self._answered.observe(response_seconds)
+        if received:
+            self._received.inc(received)
+        if sent:
+            self._sent.inc(sent)
+
+
 class Meters:
     """Label values are configured names or closed lists, never what a client sent; so the table of handles is bounded
     by the configuration."""
@@ -63,13 +88,16 @@ class Meters:
             self.gauge("terminator_connections", state=state).set(count)
 
     def bytes_moved(self, received: int, sent: int) -> None:
-        if self._moved is None:
-            name = "terminator_client_bytes_total"
-            self._moved = self.counter(name, direction="received"), self.counter(name, direction="sent")
+        moved = self._moved or self._bytes()
         if received:
-            self._moved[0].inc(received)
+            moved[0].inc(received)
         if sent:
-            self._moved[1].inc(sent)
+            moved[1].inc(sent)
+
+    def _bytes(self) -> tuple[Counter, Counter]:
+        name = "terminator_client_bytes_total"
+        self._moved = self.counter(name, direction="received"), self.counter(name, direction="sent")
+        return self._moved
 
     # -------------------------------------------------------------------------------------------------- handshakes
 
@@ -147,6 +175,16 @@ class Meters:
         if error is not None:
             self.counter("terminator_http_request_errors_total", reason=error).inc()
 
+    def plain_exchange(
+        self, host: str, route: str, method: str, status: int, backend: str, server: str
+    ) -> PlainExchange:
+        """Where exchanges of one kind, with a kept connection and without an error, are counted; to be kept."""
+        return PlainExchange(
+            self._answer(host, route, method_label(method), status),
+            self._attempted(backend, server),
+            self._bytes(),
+        )
+
     def _answer(
         self, host: str | None, route: str | None, method: str, status: int | None
     ) -> tuple[Counter, Histogram]:
@@ -170,13 +208,7 @@ class Meters:
         response_seconds: float | None,
     ) -> None:
         """One try on a server: how it ended, and its times where it got that far."""
-        meters = self._attempts.get((backend, server))
-        if meters is None:
-            meters = self._attempts[backend, server] = (
-                self.counter("terminator_backend_requests_total", backend=backend, server=server),
-                self.histogram("terminator_backend_response_duration_seconds", backend=backend),
-            )
-        counter, answered = meters
+        counter, answered = self._attempts.get((backend, server)) or self._attempted(backend, server)
         counter.inc()
         if error is not None:
             self.counter("terminator_backend_errors_total", backend=backend, server=server, reason=error).inc()
@@ -184,6 +216,13 @@ class Meters:
             self.histogram("terminator_backend_connect_duration_seconds", backend=backend).observe(connect_seconds)
         if response_seconds is not None:
             answered.observe(response_seconds)
+
+    def _attempted(self, backend: str, server: str) -> tuple[Counter, Histogram]:
+        meters = self._attempts[backend, server] = (
+            self.counter("terminator_backend_requests_total", backend=backend, server=server),
+            self.histogram("terminator_backend_response_duration_seconds", backend=backend),
+        )
+        return meters
 
     def server(self, backend: str, server: str, up: bool, in_flight: int) -> None:
         """How a server is at this moment, as this worker sees it."""

@@ -11,10 +11,13 @@ reading only ends the upload, for it may have answered already; whatever it says
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import trio
 
 from terminator.backend.connection import BackendConnection
+from terminator.backend.group import Lease
+from terminator.backend.server import Server
 from terminator.errors import (
     BackendError,
     BackendInvalid,
@@ -39,6 +42,25 @@ BULK_PIECE_BYTES = 65536
 
 Answer = tuple[list[tuple[bytes, bytes]], Framing, bool]
 """Fields of a final response, its framing, and whether the fields say `Connection: close`."""
+
+
+@dataclass(slots=True)
+class Begun:
+    """An attempt as the express lane leaves it where it cannot go on by itself."""
+
+    found: Lease | Server | None
+    """What `BackendGroup.lease_now` gave."""
+    tried: set[str]
+    sent_at: float = 0.0
+    """When the whole request was sent, by the loop's clock; 0 when nothing of it was."""
+    received: bytes = b""
+    """Of the response so far, when its head is still to be read."""
+    answered_at: float = 0.0
+    """When the final head was there, if the response has begun on the client's side."""
+    status: int | None = None
+    response_bytes: int = 0
+    failure: BaseException | None = None
+    """What ended it."""
 
 
 class Relay:
@@ -92,6 +114,18 @@ class Relay:
             self._request_sent()
             return await self._download()
         return await self._both_ways()
+
+    async def take_over(self, begun: Begun) -> ResponseHead:
+        """The same where the request is with the backend already. Raises what has ended it meanwhile."""
+        self._client.stream.stall_seconds = self._backend.stream.stall_seconds = self._patience.body_idle
+        self.sent_at = begun.sent_at
+        self.answered_at, self.status = begun.answered_at, begun.status
+        if begun.failure is not None:
+            try:
+                raise begun.failure
+            finally:
+                begun.failure = None  # its traceback knows this very frame
+        return await self._download()
 
     def _trailers(self) -> Sequence[tuple[bytes, bytes]]:
         trailers = self._client.trailers

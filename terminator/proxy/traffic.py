@@ -65,6 +65,8 @@ class Traffic:
         fleet.emit = emit
         fleet.adopt(generation.backends)
         self.draining = False
+        self.has_express_lane = True
+        """Whether plain exchanges may be served by `express`; without it all the same happens, at its own cost."""
         self.open_connections = 0
         self.admission = Admission()
         self.alarms = Alarms()

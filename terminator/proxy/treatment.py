@@ -42,6 +42,18 @@ class Treatment:
     """Largest request body; 0 = no limit."""
     patience: Patience
 
+    @property
+    def constant(self) -> bool:
+        """Requests are sent on with their target as it is, and their fields and those of responses are changed in ways
+        that do not depend on the request."""
+        return (
+            self.route.backend is not None
+            and not self.prefix
+            and self.rewrite is None
+            and (self.request_rules is None or self.request_rules.constant)
+            and self.response_rules is None
+        )
+
 
 Variable = Callable[[str], str]
 

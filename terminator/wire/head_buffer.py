@@ -36,6 +36,16 @@ class HeadBuffer:
             del self._data[:2]
             self._searched = 0
 
+    def peek(self) -> bytearray:
+        """What is here; to be looked at before anything else is done, and not to be changed."""
+        return self._data
+
+    def forget(self) -> None:
+        """Drops all that is here: it was one head and its body, and somebody else has read them."""
+        self._data.clear()
+        self._searched = 0
+        self._skipped = False
+
     def take_head(self) -> bytes | None:
         """The head with its empty line, or None while it is incomplete. See `overflows`."""
         data = self._data

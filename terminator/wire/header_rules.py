@@ -39,6 +39,11 @@ class Rules:
             raise ValueError("a request has exactly one Host; use `set` to change it")
         return cls(removed, settings, added)
 
+    @property
+    def constant(self) -> bool:
+        """No text of it holds a variable: the same fields always change in the same way."""
+        return all(template.constant for _, template in self.set + self.add)
+
     def apply(self, fields: Iterable[Field], values: Values) -> list[Field]:
         """A new list of fields. A rule whose text has variables and expands to nothing leaves its field out."""
         gone = self.remove.union(name for name, _ in self.set)

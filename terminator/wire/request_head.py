@@ -92,13 +92,13 @@ class RequestHead:
 
 
 # `[`…`}` is what browsers send beyond RFC 3986; `%` is looked at afterwards, since few targets hold one.
-_PATH_BYTES = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]^`{|}]*"
-_QUERY_BYTES = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]^`{|}?]*"
+PATH_BYTES = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]^`{|}]*"
+QUERY_BYTES = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]^`{|}?]*"
 _METHOD = rb"%b{1,%d}" % (TOKEN, MAX_METHOD_BYTES)
 
 # Path and query as groups: in the common form the whole line is read by one match.
-_ORIGIN_FORM = re.compile(rb"(%b) ((/%b)(?:\?(%b))?) HTTP/1\.([01])\r\n" % (_METHOD, _PATH_BYTES, _QUERY_BYTES))
-_ABSOLUTE_FORM = re.compile(rb"(?i:(https?)://)([^/?#]*)((/%b)?(?:\?(%b))?)" % (_PATH_BYTES, _QUERY_BYTES))
+_ORIGIN_FORM = re.compile(rb"(%b) ((/%b)(?:\?(%b))?) HTTP/1\.([01])\r\n" % (_METHOD, PATH_BYTES, QUERY_BYTES))
+_ABSOLUTE_FORM = re.compile(rb"(?i:(https?)://)([^/?#]*)((/%b)?(?:\?(%b))?)" % (PATH_BYTES, QUERY_BYTES))
 _ANY_LINE = re.compile(rb"([^ ]*) (.*) HTTP/([0-9])\.([0-9])")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 

@@ -16,7 +16,7 @@ from terminator.wire.framing import TOKEN
 Field = tuple[bytes, bytes]
 
 # Names whose customary case is not simply a capital after each hyphen.
-_CUSTOMARY = {
+CUSTOMARY = {
     name.lower(): name
     for name in (
         b"Accept-CH",
@@ -61,7 +61,7 @@ def spell(name: bytes) -> bytes:
     if not _TOKEN.fullmatch(name):
         raise ValueError("a field name is no token")
     lower = name.lower()
-    return _CUSTOMARY.get(lower) or b"-".join([part.capitalize() for part in lower.split(b"-")])
+    return CUSTOMARY.get(lower) or b"-".join([part.capitalize() for part in lower.split(b"-")])
 
 
 def write_request_head(method: str, target: str, fields: Iterable[Field]) -> bytes:

@@ -131,3 +131,20 @@ def border() -> Iterator[Border]:
     finally:
         backend.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["ordinary", "express"])
+def warm(request: pytest.FixtureRequest, border: Border) -> Callable[[Conversation, bytes], None]:
+    """Before a case: nothing; or an exchange with the same field lines, so that the case itself comes on the express
+    lane, which takes it or hands it over. Takes the client, and the head of the case with its body."""
+
+    def ask(client: Conversation, case: bytes) -> None:
+        if request.param == "express":
+            answer, border.backend.answer = border.backend.answer, lambda head, _: PLAIN_ANSWER
+            _, _, fields = case.lstrip(b"\r\n").partition(b"\r\n")
+            client.send(b"GET /before HTTP/1.1\r\n" + fields)
+            client.receive_response()
+            border.backend.next_request()
+            border.backend.answer = answer
+
+    return ask

@@ -54,10 +54,13 @@ def test_refused(border, case) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.status is None], ids=str)
-def test_forwarded(border, case) -> None:
+def test_forwarded(border, warm, case) -> None:
     border.backend.forget()
     sent, arrives = body_for(case)
     with border.connect() as client:
+        stays = b" HTTP/1.1\r\n" in case.raw and b"close" not in case.raw.lower()
+        if stays and (sent or b"content-length" not in case.raw.lower()):
+            warm(client, case.raw + sent)
         client.send(case.raw + sent)
         received = border.backend.next_request()
         assert client.receive_response("HEAD" if case.forwarded[0].startswith(b"HEAD ") else "GET").status == 200

@@ -200,12 +200,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("case", PASSED, ids=str)
-def test_passed(border, case) -> None:
+def test_passed(border, warm, case) -> None:
     backend = border.backend
     backend.forget()
     backend.answer = lambda head, _: case.bytes_in
+    request = case.method + b" / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
     with border.connect() as client:
-        client.send(case.method + b" / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        warm(client, request)
+        client.send(request)
         received = bytearray(client.receive_until(b"\r\n\r\n"))
         if received.startswith(b"HTTP/1.1 103"):
             received += client.receive_until(b"\r\n\r\n")
@@ -222,11 +224,14 @@ def test_passed(border, case) -> None:
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=str)
-def test_refused(border, case) -> None:
+def test_refused(border, warm, case) -> None:
     backend = border.backend
+    backend.forget()
     backend.answer = lambda head, _: case.bytes_in
+    request = case.method + b" / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
     with border.connect() as client:
-        client.send(case.method + b" / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        warm(client, request)
+        client.send(request)
         response = client.receive_response()
         assert response.status == 502
         assert b"secret" not in client.received

@@ -41,3 +41,14 @@ def test_bytes_are_counted_by_direction() -> None:
     meters.bytes_moved(0, 10)
     meters.bytes_moved(3, 10)
     assert board.snapshot()["terminator_client_bytes_total"] == {("sent",): 20, ("received",): 3}
+
+
+def test_a_plain_exchange_adds_what_the_single_calls_add() -> None:
+    plain, single = Board(worker_row(1)), Board(worker_row(1))
+    meters = Meters(plain.writer(worker_row(0)))
+    meters.plain_exchange("a.test", "/", "POST", 200, "web", "127.0.0.1:80").count(0.3, 0.2, 4, 20)
+    meters = Meters(single.writer(worker_row(0)))
+    meters.request("a.test", "/", "POST", 200, None, 0.3)
+    meters.attempt("web", "127.0.0.1:80", None, None, 0.2)
+    meters.bytes_moved(4, 20)
+    assert plain.snapshot() == single.snapshot()

@@ -51,3 +51,19 @@ def test_no_limit_of_its_own_may_lift_the_shared_one() -> None:
 @pytest.mark.parametrize(("name", "text"), [("a.test", "a.test"), ("::1", "[::1]"), ("192.0.2.1", "192.0.2.1")])
 def test_host_as_a_variable(name: str, text: str) -> None:
     assert host_variable(name) == text
+
+
+@pytest.mark.parametrize(
+    ("own", "constant"),
+    [
+        ({}, True),
+        ({"headers": {"set": {"X-Env": "prod"}}}, True),
+        ({"headers": {"set": {"X-Path": "{path}"}}}, False),
+        ({"response_headers": {"remove": ["Server"]}}, False),
+        ({"strip_prefix": True}, False),
+        ({"rewrite": "/b{path}"}, False),
+        ({"backend": None, "respond": {"status": 200}}, False),
+    ],
+)
+def test_a_constant_route_changes_every_request_alike(own: dict[str, Any], constant: bool) -> None:
+    assert treatment({"path": "/a", "backend": "web", **own}).constant is constant

@@ -75,3 +75,15 @@ def test_an_incomplete_head_past_the_limit_overflows() -> None:
     buffer.feed(b"GET /longer-than-that")
     assert buffer.take_head() is None
     assert buffer.overflows
+
+
+def test_what_somebody_else_has_read_is_forgotten_as_a_head_would_be() -> None:
+    buffer = HeadBuffer(1000)
+    buffer.feed(b"\r\n" + HEAD)
+    buffer.skip_empty_line()
+    assert buffer.peek() == HEAD
+    buffer.forget()
+    assert len(buffer) == 0
+    buffer.feed(b"\r\n" + HEAD)  # an empty line may stand before the next one too
+    buffer.skip_empty_line()
+    assert buffer.take_head() == HEAD

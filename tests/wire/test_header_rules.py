@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from terminator.wire.header_rules import Rules
@@ -53,3 +55,15 @@ def test_host_is_one() -> None:
 def test_unknown_variables_are_found_when_parsed() -> None:
     with pytest.raises(ValueError, match="is no variable"):
         Rules.parse(set={"X-A": "{hots}"})
+
+
+@pytest.mark.parametrize(
+    ("rules", "constant"),
+    [
+        ({"set": {"X-A": "b"}, "add": {"X-B": "{{host}}"}, "remove": ["X-C"]}, True),
+        ({"set": {"X-A": "b {host}"}}, False),
+        ({"add": {"X-A": "{path}"}}, False),
+    ],
+)
+def test_constant_rules_ask_for_no_variable(rules: dict[str, Any], constant: bool) -> None:
+    assert Rules.parse(**rules).constant is constant

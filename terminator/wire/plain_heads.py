@@ -1,0 +1,88 @@
+"""Heads that need no reading, found out by one match each: the express lane sends them on almost as they came.
+
+A request whose field lines are, byte for byte, those of the request before on its connection means what that one meant;
+only its request line is new. A response is sent on as it is when every name stands in its customary case, every value
+as `writing` would write it, and no field asks for anything but Content-Length. What differs in the least from that is
+None here, and is read by `request_head` and `response_head`: this module decides nothing that they would decide
+otherwise (tests/wire/test_plain_heads.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from terminator.wire.client_side import HOP_BY_HOP
+from terminator.wire.framing import VALUE
+from terminator.wire.request_head import PATH_BYTES, QUERY_BYTES
+from terminator.wire.writing import CUSTOMARY, spell
+
+_METHODS = rb"GET|POST|PUT|PATCH|DELETE|OPTIONS"  # not HEAD, whose response is framed in a way of its own
+_LINE = re.compile(rb"(%b) ((/%b)(?:\?(%b))?) HTTP/1\.1\r\n" % (_METHODS, PATH_BYTES, QUERY_BYTES))
+
+# Of at most 7 * 32 + 6 bytes, below `framing.MAX_NAME_BYTES`.
+_PART = rb"[A-Z0-9][a-z0-9]{0,31}"
+_REGULAR = rb"%b(?:-%b){0,6}" % (_PART, _PART)
+
+
+def _names(names: set[bytes]) -> bytes:
+    return b"|".join(re.escape(name) for name in sorted(names))
+
+
+_IRREGULAR = _names({name for name in CUSTOMARY.values() if not re.fullmatch(_REGULAR, name)} - {b"TE"})
+_SPELLED_OTHERWISE = {b"-".join(part.capitalize() for part in name.split(b"-")) for name in CUSTOMARY}
+_OURS = {spell(name) for name in HOP_BY_HOP | {b"content-length", b"strict-transport-security"}}
+_NAME = rb"(?!(?:%b):)(?:%b|%b)" % (
+    _names(_OURS | (_SPELLED_OTHERWISE - set(CUSTOMARY.values()))),
+    _REGULAR,
+    _IRREGULAR,
+)
+_VISIBLE = rb"[!-~\x80-\xff]"
+_FIELDS = rb"(?:%b: %b(?:%b*%b)?\r\n){0,100}" % (_NAME, _VISIBLE, VALUE, _VISIBLE)
+_ANSWER = re.compile(
+    rb"HTTP/1\.1 ([2-5][0-9]{2}) %b*\r\n%b(Content-Length: (0|[1-9][0-9]{0,17})\r\n)(%b)\r\n"
+    % (VALUE, _FIELDS, _FIELDS)
+)
+_PERSISTENCE = re.compile(rb"\r\n(?:Connection: keep-alive|Keep-Alive: [!-~ ]*)(?=\r\n)")
+_VIA = b"Via: 1.1 terminator\r\n"
+_WITHOUT_CONTENT = {b"204", b"304"}
+
+
+def field_lines_of(head: bytes) -> bytes | None:
+    """The field lines of a request head with its empty line, for `same_fields`; None when its request line is not a
+    common one (an absolute-form target also says which host is asked for)."""
+    line = _LINE.match(head)
+    return None if line is None else head[line.end() :]
+
+
+def same_fields(data: bytes | bytearray, fields: bytes) -> tuple[bytes, bytes, bytes, bytes | None, int] | None:
+    """(method, target, path, query, length of the head) when `data` begins with a common request line and `fields`,
+    which are all field lines of an earlier request with its empty line; else None."""
+    line = _LINE.match(data)
+    if line is None or not data.startswith(fields, line.end()):
+        return None
+    method, target, path, query = line.groups()
+    if b"%" in target:
+        return None
+    return method, target, path, query, line.end() + len(fields)
+
+
+def plain_answer(data: bytes, date: Callable[[], bytes], hsts: bytes) -> tuple[int, int, bytes] | None:
+    """(status, length of the content, the response to the client) when `data` is a whole response, no byte more, to a
+    request that was not HEAD; else None.
+
+    date: asked for an IMF-fixdate where it has no Date
+    hsts: the line of Strict-Transport-Security, b"" for none
+    """
+    head, blank, content = data.partition(b"\r\n\r\n")
+    if b"\r\nConnection: keep-alive" in head:
+        head = _PERSISTENCE.sub(b"", head + b"\r\n")[:-2]
+    found = _ANSWER.match(head + b"\r\n\r\n")
+    if found is None or not blank:
+        return None
+    status, length_line, length, after = found.groups()
+    if int(length) != len(content) or status in _WITHOUT_CONTENT:
+        return None
+    dated = b"" if b"\r\nDate: " in head else b"Date: %b\r\n" % date()
+    response = (head[: found.start(2)], after, _VIA, dated, hsts, length_line, b"\r\n", content)
+    return int(status), len(content), b"".join(response)

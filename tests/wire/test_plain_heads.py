@@ -1,0 +1,245 @@
+"""Whatever the express lane takes means to the ordinary readers what it means to the lane, byte for byte; and the
+traffic it is for it does take."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import h11
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from terminator.errors import TerminatorError
+from terminator.wire import request_head, response_head
+from terminator.wire.forwarding import response_fields
+from terminator.wire.framing import Framing
+from terminator.wire.plain_heads import field_lines_of, plain_answer, same_fields
+from terminator.wire.writing import CUSTOMARY, write_response_head
+
+DATE = b"Sat, 21 Nov 2026 10:00:00 GMT"
+REQUEST = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
+
+# As servers sent them, with their spelling and order.
+RECORDED = {
+    "nginx": b"HTTP/1.1 200 OK\r\nServer: nginx/1.26.3\r\nDate: Sat, 21 Nov 2026 09:00:00 GMT\r\n"
+    b"Content-Type: text/html\r\nContent-Length: 2\r\nLast-Modified: Tue, 04 Feb 2025 12:00:00 GMT\r\n"
+    b"Connection: keep-alive\r\n"
+    b'ETag: "67a1f0c0-267"\r\nAccept-Ranges: bytes\r\n\r\nok',
+    "gunicorn and Django": b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Sat, 21 Nov 2026 09:00:00 GMT\r\n"
+    b"Connection: keep-alive\r\nContent-Type: text/html; charset=utf-8\r\nX-Frame-Options: DENY\r\nVary: Cookie\r\n"
+    b"Content-Length: 2\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: same-origin\r\n"
+    b"Cross-Origin-Opener-Policy: same-origin\r\nSet-Cookie: sessionid=abc; HttpOnly; Path=/; SameSite=Lax\r\n"
+    b"Set-Cookie: csrftoken=def; Path=/\r\n\r\nok",
+    "Node and Express": b"HTTP/1.1 201 Created\r\nX-Powered-By: Express\r\n"
+    b"Content-Type: application/json; charset=utf-8\r\n"
+    b'Content-Length: 2\r\nETag: W/"2-nOO9QiTIwXgNtWtBJezz8kv3SLc"\r\nDate: Sat, 21 Nov 2026 09:00:00 GMT\r\n'
+    b"Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n{}",
+    "an error": b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot found",
+    "nothing to say": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Request-ID: 7\r\n\r\n",
+}
+
+
+def ordinarily(data: bytes, hsts: bytes | None) -> tuple[int, int, bytes]:
+    """What the ordinary way makes of a whole response to a GET of an HTTP/1.1 client."""
+    head, blank, content = data.partition(b"\r\n\r\n")
+    parsed = response_head.parse(head + blank, request_method="GET", max_fields=500)
+    asked = request_head.parse(REQUEST, max_fields=100)
+    assert parsed.framing is Framing.LENGTH
+    assert parsed.content_length == len(content)
+    assert parsed.keep_alive
+    fields = response_fields(parsed, asked, date=DATE, hsts=hsts)
+    return parsed.status, len(content), write_response_head(parsed.status, parsed.reason, fields) + content
+
+
+def by_h11(data: bytes) -> tuple[int, bytes, list[tuple[bytes, bytes]], bytes]:
+    """Status, reason, fields and content of a whole response, as h11 reads it."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(data)
+    head = connection.next_event()
+    assert isinstance(head, h11.Response)
+    content = b""
+    while isinstance(event := connection.next_event(), h11.Data):
+        content += event.data
+    assert isinstance(event, h11.EndOfMessage)
+    assert connection.their_state is h11.DONE
+    return head.status_code, bytes(head.reason), [(bytes(n), bytes(v)) for n, v in head.headers], content
+
+
+def lane(data: bytes, hsts: bytes | None = None) -> tuple[int, int, bytes] | None:
+    line = b"" if hsts is None else b"Strict-Transport-Security: %b\r\n" % hsts
+    return plain_answer(data, lambda: DATE, line)
+
+
+@pytest.mark.parametrize("hsts", [None, b"max-age=5"])
+@pytest.mark.parametrize("data", RECORDED.values(), ids=RECORDED.keys())
+def test_what_servers_send_is_plain(data: bytes, hsts: bytes | None) -> None:
+    assert lane(data, hsts) == ordinarily(data, hsts)
+
+
+PLAIN = st.sampled_from(b"Server Date Content-Type Set-Cookie X-B3-Traceid ETag Via Age Location X-Request-ID".split())
+ODD = st.one_of(
+    st.sampled_from(
+        b"Content-Length content-type X-FOO X-3D Etag Connection Keep-Alive Transfer-Encoding Trailer Te TE Upgrade "
+        b"Proxy Proxy-Connection Strict-Transport-Security Http2-Settings HTTP2-Settings Content-length X_Y X--Y -X X- "
+        b"Proxy-Authenticate".split()
+    ),
+    st.sampled_from([*CUSTOMARY, *(name.title() for name in CUSTOMARY)]),
+    st.from_regex(rb"[A-Za-z0-9-]{1,40}", fullmatch=True),
+)
+SIMPLE = st.from_regex(rb"[!-~]( ?[!-~\x80-\xff]){0,6}", fullmatch=True)
+STRANGE = st.one_of(
+    st.sampled_from([b"", b"0", b"2", b"02", b"close", b"keep-alive", b"chunked", b" a", b"a ", b"\ta", b"a\tb"]),
+    st.binary(max_size=6),
+)
+PLAIN_LINE = st.builds(lambda name, value: name + b": " + value, PLAIN, SIMPLE)
+ODD_LINE = st.one_of(
+    st.builds(lambda name, value: name + b": " + value, ODD, SIMPLE),
+    st.builds(lambda name, value: name + b": " + value, PLAIN, STRANGE),
+    st.sampled_from([b"X:1", b"X: a\rb", b"X : 1", b" folded", b"", b"Keep-Alive: timeout=5"]),
+)
+# Most lines are plain, so that most answers with a few of them are taken, and the odd one meets a head that is not odd
+# for another reason already.
+LINES = st.lists(
+    st.one_of(PLAIN_LINE, PLAIN_LINE, PLAIN_LINE, st.just(b"Connection: keep-alive"), PLAIN_LINE, ODD_LINE), max_size=3
+)
+ANSWERS = st.builds(
+    lambda line, before, length, after, content: b"\r\n".join([line, *before, *length, *after, b"", content]),
+    st.sampled_from(
+        [b"HTTP/1.1 200 OK"] * 12
+        + [b"HTTP/1.1 204 No Content", b"HTTP/1.1 304 Not Modified", b"HTTP/1.1 100 Continue", b"HTTP/1.1 599 "]
+        + [b"HTTP/1.1 200", b"HTTP/1.0 200 OK", b"HTTP/1.1 200 \xc3\xa9", b"HTTP/1.1 600 X", b"HTTP/1.1 200  two"]
+    ),
+    LINES,
+    st.sampled_from([[b"Content-Length: 2"]] * 8 + [[], [b"Content-Length: 02"], [b"Content-Length: 3"]]),
+    LINES,
+    st.sampled_from([b"ok"] * 8 + [b"", b"o", b"okHTTP/1.1 200 OK\r\n", b"\r\n"]),
+)
+
+
+@settings(max_examples=800)
+@given(ANSWERS, st.sampled_from([None, b"max-age=5"]))
+def test_a_response_that_the_lane_takes_is_read_alike_by_all(data: bytes, hsts: bytes | None) -> None:
+    taken = lane(data, hsts)
+    if taken is None:
+        return
+    assert taken == ordinarily(data, hsts)
+    status, reason, fields, content = by_h11(data)
+    head = response_head.parse(data[: len(data) - taken[1]], request_method="GET", max_fields=500)
+    assert (status, reason, content) == (head.status, head.reason, data[len(data) - taken[1] :])
+    assert [(name, value) for name, value in fields] == list(head.fields)
+
+
+@given(st.sampled_from(list(RECORDED.values())), st.data())
+def test_a_change_of_one_byte_is_noticed_by_both_or_by_none(data: bytes, draw: st.DataObject) -> None:
+    at = draw.draw(st.integers(0, len(data) - 1))
+    changed = data[:at] + bytes([draw.draw(st.integers(0, 255))]) + data[at + 1 :]
+    taken = lane(changed)
+    if taken is not None:
+        assert taken == ordinarily(changed, None)
+
+
+@pytest.mark.parametrize("name", CUSTOMARY.values())
+def test_names_with_a_spelling_of_their_own_stand_as_they_are_written(name: bytes) -> None:
+    data = b"HTTP/1.1 200 OK\r\n%b: x\r\nContent-Length: 0\r\n\r\n"
+    taken = lane(data % name)
+    assert (taken is None) == (name == b"TE")
+    if taken is not None:
+        assert taken == ordinarily(data % name, None)
+    regular = b"-".join(part.capitalize() for part in name.split(b"-"))
+    if regular != name:
+        assert lane(data % regular) is None  # it is to be sent on in its customary case
+
+
+def test_a_name_as_long_as_names_may_be_is_none_of_the_lane_s() -> None:
+    data = b"HTTP/1.1 200 OK\r\n%b: x\r\nContent-Length: 0\r\n\r\n"
+    assert lane(data % (b"X" + b"a" * 255)) is None
+    assert lane(data % b"-".join([b"X" + b"a" * 31] * 8)) is None
+    assert lane(data % b"-".join([b"X" + b"a" * 31] * 7)) is not None
+
+
+# ------------------------------------------------------------------------------------------------------ requests
+
+TARGETS = st.one_of(
+    st.sampled_from(b"/ /a /a?b /a? * http://shop.example/ /%41 /a% //x /a/../b /;x".split()),
+    st.binary(max_size=6).map(lambda tail: b"/" + tail),
+)
+REQUEST_LINES = st.builds(
+    lambda method, target, version, end: method + b" " + target + b" " + version + end,
+    st.sampled_from(
+        [b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"get", b"CONNECT", b"G T", b"PROPFIND"]
+    ),
+    TARGETS,
+    st.sampled_from([b"HTTP/1.1"] * 4 + [b"HTTP/1.0", b"HTTP/2.0", b"http/1.1"]),
+    st.sampled_from([b"\r\n"] * 5 + [b"\n", b"\r\n\r\n", b"\r"]),
+)
+FIELDS = st.sampled_from(
+    [
+        b"Host: shop.example\r\n\r\n",
+        b"Host: shop.example\r\nUser-Agent: x\r\nCookie: a=b\r\n\r\n",
+        b"Host: shop.example\r\nContent-Length: 2\r\n\r\n",
+        b"host: SHOP.example:443\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\r\n",
+    ]
+)
+
+
+@settings(max_examples=500)
+@given(FIELDS, REQUEST_LINES, FIELDS, st.sampled_from([b"", b"ok", b"GET / HTTP/1.1\r\n"]))
+def test_a_request_with_the_same_fields_means_what_the_first_one_meant(
+    first: bytes, line: bytes, second: bytes, behind: bytes
+) -> None:
+    before = request_head.parse(b"GET /first HTTP/1.1\r\n" + first, max_fields=100)
+    fields = field_lines_of(b"GET /first HTTP/1.1\r\n" + first)
+    assert fields == first
+    data = bytearray(line + second + behind)
+    same = same_fields(data, fields)
+    if same is None:
+        return
+    method, target, path, query, length = same
+    head = request_head.parse(bytes(data[:length]), max_fields=100)
+    assert data[length:] == behind
+    assert head == dataclasses.replace(
+        before,
+        method=method.decode(),
+        target=target.decode(),
+        path=path.decode(),
+        query=None if query is None else query.decode(),
+    )
+
+
+@pytest.mark.parametrize("line", [b"GET /b?c=1 HTTP/1.1\r\n", b"POST /b HTTP/1.1\r\n", b"OPTIONS / HTTP/1.1\r\n"])
+def test_common_request_lines_are_taken(line: bytes) -> None:
+    fields = b"Host: shop.example\r\n\r\n"
+    assert same_fields(line + fields, fields) is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"HEAD / HTTP/1.1\r\n",  # its response is framed otherwise
+        b"GET http://shop.example/ HTTP/1.1\r\n",  # says itself which host it asks for
+        b"GET /%41 HTTP/1.1\r\n",
+        b"GET / HTTP/1.0\r\n",
+        b"OPTIONS * HTTP/1.1\r\n",
+    ],
+)
+def test_other_request_lines_are_not(line: bytes) -> None:
+    fields = b"Host: shop.example\r\n\r\n"
+    assert request_head.parse(line + fields, max_fields=100)
+    assert same_fields(line + fields, fields) is None
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET http://other.example/ HTTP/1.1\r\n", b"GET / HTTP/1.0\r\n", b"HEAD / HTTP/1.1\r\n"]
+)
+def test_nothing_is_learnt_from_them_either(line: bytes) -> None:
+    assert field_lines_of(line + b"Host: shop.example\r\n\r\n") is None
+
+
+def test_what_is_refused_by_the_ordinary_way_is_not_plain() -> None:
+    for data in (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", b"HTTP/1.1 200 OK\r\nX: 1"):
+        assert lane(data) is None
+        with pytest.raises(TerminatorError):
+            response_head.parse(data.removesuffix(b"ok"), request_method="GET", max_fields=500)
