@@ -5,6 +5,7 @@ A refusal's status ends the row of statuses: the connection closes behind it, an
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import NamedTuple
 
@@ -157,8 +158,10 @@ CASES = [
 def test_stream(border, case, step) -> None:
     border.backend.forget()
     with border.connect() as client:
-        for at in range(0, len(case.stream), step):
-            client.send(case.stream[at : at + step])
+        # What stands behind the end of a connection may find it closed.
+        with contextlib.suppress(OSError) if len(case.statuses) == 1 else contextlib.nullcontext():
+            for at in range(0, len(case.stream), step):
+                client.send(case.stream[at : at + step])
         for status in case.statuses:
             response = client.receive_response()
             assert response.status == status, case.section
