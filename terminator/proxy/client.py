@@ -40,6 +40,10 @@ async def serve_requests(traffic: Traffic, client: Client) -> None:
                 express = express or Express(traffic, client)
                 express.learn(exchange)
         if not again:
+            if half.request_begun and not half.stream.broken:
+                # It sends on behind the end: closing would reset the connection and take our last words from it.
+                await half.stream.end()
+                await half.stream.linger(LINGER_SECONDS)
             return
         first = False
         client.idle_since = clock.current_time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
@@ -32,6 +33,23 @@ async def test_a_head_that_is_refused_ends_the_connection(world: Any, receive_un
             while await client.receive_some():
                 continue
     assert w.told("http.request")[0].error_type == "bad_request"
+
+
+async def test_whoever_sends_behind_its_last_request_is_not_reset(world: Any, receive_until: Any) -> None:
+    async with world(routes=[{"path": "/", "backend": "web"}]) as w, await w.connect() as client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\nmore than was asked for")
+        async with await w.backend.accept() as behind:
+            await receive_until(behind, b"\r\n\r\n")
+            await behind.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            await receive_until(client, b"ok")
+        with trio.fail_after(10):
+            assert await client.receive_some() == b""
+        sock = client.transport_stream.socket
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"  # established: neither end nor reset
+        await trio.aclose_forcefully(client)
+        with trio.fail_after(10):
+            while w.traffic.open_connections:
+                await trio.sleep(0.001)
 
 
 async def test_a_drain_ends_idle_connections_and_lets_a_new_one_ask_once(world: Any, receive_until: Any) -> None:
