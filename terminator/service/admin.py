@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import h11
 import trio
 
-from terminator.service import messages, status_page
+from terminator.service import messages, status_page, web_pages
 from terminator.service.channel import ChannelBroken, ChildEnd
 from terminator.service.history import STEP_SECONDS, History
 from terminator.telemetry.board import Board
@@ -45,6 +45,8 @@ class Job:
     full: Sequence[socket.socket]
     read_only: Sequence[socket.socket]
     board: Board
+    names: frozenset[str] = frozenset()
+    """By which a browser may ask, beside addresses: see `web_pages`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,9 @@ class _Admin:
             target = urlsplit(request.target.decode("ascii", "replace"))
         except ValueError:
             return _error(400, "not a valid target")
+        refusal = web_pages.refusal(request.method.decode("ascii", "replace"), request.headers, self._job.names)
+        if refusal is not None:
+            return _error(403, refusal)
         accept = b", ".join(value for name, value in request.headers if name == b"accept").decode("latin-1")
         method = "GET" if request.method == b"HEAD" else request.method.decode("ascii", "replace")
         queries: dict[str, Callable[[], Awaitable[Reply]]] = {

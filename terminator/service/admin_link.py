@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from terminator.config.model import Admin
-from terminator.config.values import Address, SystemdSocket, UnixAddress
+from terminator.config.values import Address, SystemdSocket, TcpAddress, UnixAddress
 from terminator.errors import StartError
 from terminator.service import listeners, messages, supervision
 from terminator.service.channel import MasterEnd
@@ -84,6 +84,14 @@ def _bind_read_only(where: Address | SystemdSocket | None, inherited: Inherited)
     if isinstance(where, UnixAddress):
         raise StartError("admin.bind is for a TCP address; a unix socket belongs to admin.socket")
     return listeners.bind_one(where, BACKLOG)
+
+
+def names(config: Admin) -> frozenset[str]:
+    """The machine's own name and that of the address bound, in lower case."""
+    found = {socket.gethostname().lower()}
+    if isinstance(config.bind, TcpAddress):
+        found.add(config.bind.host.lower())
+    return frozenset(found)
 
 
 class AdminLink:

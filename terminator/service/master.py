@@ -289,7 +289,8 @@ class Master:
         return self._fork(lambda channel: worker.main(job, channel), f"terminator-w{number}", keep)
 
     def _fork_admin(self, sockets: AdminSockets) -> tuple[int, MasterEnd]:
-        job = admin.Job(sockets.full, sockets.read_only, self.board)
+        names = admin_link.names(self.standing.candidate.config.admin)
+        job = admin.Job(sockets.full, sockets.read_only, self.board, names)
         keep = [sock.fileno() for sock in sockets.all()]
         return self._fork(lambda channel: admin.main(job, channel), "terminator-adm", keep)
 

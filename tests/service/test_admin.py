@@ -161,6 +161,36 @@ def test_the_socket_is_for_its_group_and_the_tcp_address_only_reads(daemon: Make
     assert own.all("config.reload") == []
 
 
+BROWSER = {"User-Agent": "Mozilla/5.0", "Accept-Language": "en", "Origin": "http://evil.example:9145"}
+
+
+def test_a_web_page_reads_nothing_under_a_name_of_its_own(daemon: Make, port: Callable[[], int]) -> None:
+    number = port()
+    own = daemon()
+    own.config["admin"]["bind"] = f"localhost:{number}"
+    own.config_file.write_text(yaml.safe_dump(own.config))
+    own.start()
+    client = http.client.HTTPConnection("127.0.0.1", number, timeout=20)
+    rebound = {"Host": f"evil.example:{number}"}
+    for target in ("/", "/status", "/metrics", "/nothing"):
+        status, body = fetch(client, target, headers=BROWSER | rebound)
+        assert status == 403
+        assert b"evil.example" in body
+    assert fetch(client, "/status", headers=BROWSER)[0] == 200, "by address"
+    assert fetch(client, "/metrics", headers=rebound)[0] == 200, "monitoring, by a name of which we do not know"
+    client.close()
+
+
+def test_a_web_page_gives_no_command_to_a_socket_that_is_forwarded_to_its_visitor(running: Daemon) -> None:
+    for target in ("/reload", "/backend?backend=b&server=s&command=down"):
+        client = connection(running)
+        status, body = fetch(client, target, "POST", headers=BROWSER)
+        assert status == 403
+        assert b"no command is taken from a browser" in body
+        client.close()
+    assert running.all("config.reload") == []
+
+
 @pytest.mark.parametrize(
     "data",
     [b"\x16\x03\x01\x02\x00\x01", b"GET /status\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 9000, b"\r\n" * 9],

@@ -20,7 +20,7 @@ from terminator.config.model import Admin
 from terminator.config.values import TcpAddress, UnixAddress
 from terminator.errors import StartError
 from terminator.service import channel, listeners, messages
-from terminator.service.admin_link import NOTHING, AdminLink, AdminSockets, bind
+from terminator.service.admin_link import NOTHING, AdminLink, AdminSockets, bind, names
 from terminator.service.channel import MasterEnd
 from terminator.telemetry.events import Event
 
@@ -51,6 +51,12 @@ def test_what_stays_under_its_address_keeps_its_socket(folder: Path, port: Calla
     assert path.exists()
     assert two.full[0].fileno() >= 0
     two.close()
+
+
+def test_a_browser_may_ask_by_the_machines_name_and_by_the_one_bound() -> None:
+    own = socket.gethostname().lower()
+    assert names(Admin()) == {own}
+    assert names(admin(bind=TcpAddress("Web1.Example", 9145))) == {own, "web1.example"}
 
 
 def test_a_fault_in_one_leaves_nothing_of_the_other(folder: Path) -> None:
