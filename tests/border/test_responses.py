@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
 from typing import NamedTuple
 
 import pytest
 from harness.conversation import Truncated
+from harness.daemon import eventually
 
 SECRET = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret"
 
@@ -276,20 +275,14 @@ def test_broken_chunks_are_seen_as_a_truncation(border, body) -> None:
 @pytest.mark.parametrize("early", [SECRET, b"\r\n", b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"x"])
 def test_early_data_on_an_idle_connection_is_nobodys_response(border, early) -> None:
     backend = border.backend
-    said = threading.Event()
+    kept = []
     backend.forget()
-
-    def then_more(head, conversation):
-        conversation.send(answer(OK, b"Content-Length: 2", body=b"ok"))
-        threading.Timer(0.05, lambda: (conversation.send(early), said.set())).start()
-        return b""
-
-    backend.answer = then_more
+    backend.answer = lambda _, behind: (kept.append(behind), answer(OK, b"Content-Length: 2", body=b"ok"))[1]
     with border.connect() as client:
         client.send(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
         assert client.receive_response().body == b"ok"
-        assert said.wait(5)
-        time.sleep(0.01)  # loopback delivers at once; the daemon looks before it uses the connection again
+        kept[0].send(early)
+        eventually(lambda: not kept[0].under_way())  # the daemon looks before it uses the connection again
         count = backend.connections
         backend.answer = lambda head, _: answer(OK, b"Content-Length: 4", body=b"next")
         client.send(b"GET /next HTTP/1.1\r\nHost: shop.example\r\n\r\n")

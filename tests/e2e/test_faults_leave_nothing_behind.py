@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -72,7 +71,7 @@ def resets_amid_its_head(backend: PlayedBackend) -> None:
     behind = backend.accept()
     behind.receive_head()
     behind.send(HEAD[:20])
-    time.sleep(0.05)  # a reset overtakes bytes that are not read yet
+    eventually(lambda: not behind.unread())  # a reset overtakes bytes that are not read yet
     behind.reset()
 
 
@@ -103,7 +102,7 @@ def resets_amid_its_body(backend: PlayedBackend) -> None:
     behind = backend.accept()
     behind.receive_head()
     behind.send(HEAD + b"x" * 100)
-    time.sleep(0.05)  # as above
+    eventually(lambda: not behind.unread())  # as above
     behind.reset()
 
 

@@ -6,10 +6,14 @@ Every wait has one deadline, so that a broken promise fails the test with what h
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import ssl
 import struct
+import sys
+import termios
 from dataclasses import dataclass
+from pathlib import Path
 
 DEADLINE_SECONDS = 15.0
 
@@ -92,6 +96,22 @@ class Conversation:
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode())
+
+    def under_way(self) -> int:
+        """Bytes we have sent that have not reached the other side's kernel yet."""
+        if self.sock.fileno() < 0:
+            return 0
+        return int.from_bytes(fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+    def unread(self) -> int:
+        """Bytes we have sent that the other side's process has not read yet; over IPv4 on this machine."""
+        under_way = self.under_way()
+        ours, theirs = (f":{address[1]:04X}" for address in (self.sock.getsockname(), self.sock.getpeername()))
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues, *_ = line.split()
+            if local.endswith(theirs) and remote.endswith(ours):
+                return under_way + int(queues.partition(":")[2], 16)
+        return under_way
 
     # ----------------------------------------------------------------------------------------- receiving
 
