@@ -75,14 +75,6 @@ class _Arrival:
         self._counted: str | None = None
         self._authentication: tuple[object, ...] = ()
 
-    def _enter(self) -> bool:
-        """Counts the connection for its client's address, if that may have one more open."""
-        limit = self._generation.config.limits.connections_per_ip
-        if not self._traffic.admission.enter(self._origin.address, limit):
-            return False
-        self._counted = self._origin.address
-        return True
-
     def leave(self) -> None:
         """The connection has been closed."""
         if self._counted is not None:
@@ -90,16 +82,19 @@ class _Arrival:
 
     async def shake_hands(self, sock: socket.socket, accepted_at: float) -> Client | None:
         """The client once its handshake is done, None if there is none to serve. Either way it has been recorded."""
-        traffic = self._traffic
-        seconds = self._generation.config.timeouts.handshake
-        in_progress = traffic.meters.in_progress()
-        in_progress.inc()
+        traffic, config = self._traffic, self._generation.config
+        seconds = config.timeouts.handshake
+        traffic.handshakes += 1
         try:
-            await self._read_proxy_header(sock, accepted_at, seconds)
-            if not self._enter():
+            settings = self._listening.config.proxy_protocol
+            if settings is not None and self._origin.within(parsed_networks(tuple(settings.trusted))):
+                await self._read_proxy_header(sock, accepted_at, seconds)
+            address = self._origin.address
+            if not traffic.admission.enter(address, config.limits.connections_per_ip):
                 sock.close()
                 traffic.turned_away("connections_per_ip")
                 return None
+            self._counted = address
             result = await handshake(
                 sock,
                 accepted_at=accepted_at,
@@ -112,7 +107,7 @@ class _Arrival:
             self._record(error.facts, error, sock)
             return None
         finally:
-            in_progress.dec()
+            traffic.handshakes -= 1
         if isinstance(result, PassedThrough):
             await self._pass_through(result)
             return None
@@ -121,9 +116,6 @@ class _Arrival:
 
     async def _read_proxy_header(self, sock: socket.socket, accepted_at: float, seconds: float) -> None:
         """Required from the listener's trusted peers; from others the bytes would be no TLS, and are refused so."""
-        settings = self._listening.config.proxy_protocol
-        if settings is None or not self._origin.within(parsed_networks(tuple(settings.trusted))):
-            return
         header = await read_proxy_header(sock, accepted_at=accepted_at, deadline_seconds=seconds)
         self._trusted = True
         self._proxy_address, self._proxy_header = self._origin.address, header

@@ -57,7 +57,6 @@ class Meters:
         self._answers: dict[tuple[str | None, str | None, str, int | None], tuple[Counter, Histogram]] = {}
         self._attempts: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._moved: tuple[Counter, Counter] | None = None
-        self._in_progress: Gauge | None = None
 
     def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
         found = self._handles.get(key)
@@ -80,11 +79,11 @@ class Meters:
         """Of the connections accepted there."""
         return self.counter("terminator_connections_accepted_total", listener=listener)
 
-    def connections(self, open_connections: int, idle: int) -> None:
+    def connections(self, open_connections: int, handshakes: int, idle: int) -> None:
         """How many are in which state. Idle: between requests; active is what remains, tunnels included."""
-        handshake = self.in_progress().value
-        active = max(0.0, open_connections - idle - handshake)
-        for state, count in (("handshake", handshake), ("idle", idle), ("active", active)):
+        self.gauge("terminator_tls_handshakes_in_progress").set(handshakes)
+        active = max(0, open_connections - handshakes - idle)
+        for state, count in (("handshake", handshakes), ("idle", idle), ("active", active)):
             self.gauge("terminator_connections", state=state).set(count)
 
     def bytes_moved(self, received: int, sent: int) -> None:
@@ -100,11 +99,6 @@ class Meters:
         return self._moved
 
     # -------------------------------------------------------------------------------------------------- handshakes
-
-    def in_progress(self) -> Gauge:
-        if self._in_progress is None:
-            self._in_progress = self.gauge("terminator_tls_handshakes_in_progress")
-        return self._in_progress
 
     def handshake(self, listener: str, facts: HandshakeFacts, error: HandshakeError | None) -> None:
         """One handshake, established or failed."""

@@ -68,6 +68,8 @@ class Traffic:
         self.has_express_lane = True
         """Whether plain exchanges may be served by `express`; without it all the same happens, at its own cost."""
         self.open_connections = 0
+        self.handshakes = 0
+        """Of those connections, how many have one in progress."""
         self.admission = Admission()
         self.alarms = Alarms()
         self.departures = Departures(self.alarms)
@@ -151,7 +153,7 @@ class Traffic:
 
     def note_gauges(self) -> None:
         """Writes to the board how connections and servers are at this moment; call about once a second."""
-        self.meters.connections(self.open_connections, len(self.idle))
+        self.meters.connections(self.open_connections, self.handshakes, len(self.idle))
         now = trio.current_time()
         for group in self.generation.backends.values():
             self.meters.queued(group.name, group.queued)

@@ -23,24 +23,19 @@ class HandshakeFacts:
     first_byte, hello, select, then flight (we compute) and client (we wait) in turn.
     """
 
-    __slots__ = (
-        "_now",
-        "_since",
-        "_span",
-        "alpn",
-        "certificate_key",
-        "certificate_serial",
-        "cipher",
-        "client_certificate",
-        "group",
-        "hello",
-        "host",
-        "protocol_version",
-        "resumed",
-        "rtt_ms",
-        "shown",
-        "spans",
-    )
+    hello: ClientHello | None = None
+    host: str | None = None
+    certificate_serial: str | None = None
+    certificate_key: str | None = None
+    protocol_version: str | None = None
+    cipher: str | None = None
+    group: str | None = None
+    resumed: bool | None = None
+    alpn: str | None = None
+    client_certificate: ClientCertificate | None = None
+    shown: Shown | None = None
+    """What a client showed that was not let in."""
+    rtt_ms: float | None = None
 
     def __init__(self, accepted_at: float) -> None:
         """accepted_at: by trio's clock."""
@@ -49,19 +44,6 @@ class HandshakeFacts:
         self._span = "first_byte"
         self._since = accepted_at
         self._now = trio.lowlevel.current_clock().current_time  # a third of the way that `trio.current_time` takes
-        self.hello: ClientHello | None = None
-        self.host: str | None = None
-        self.certificate_serial: str | None = None
-        self.certificate_key: str | None = None
-        self.protocol_version: str | None = None
-        self.cipher: str | None = None
-        self.group: str | None = None
-        self.resumed: bool | None = None
-        self.alpn: str | None = None
-        self.client_certificate: ClientCertificate | None = None
-        self.shown: Shown | None = None
-        """What a client showed that was not let in."""
-        self.rtt_ms: float | None = None
 
     @property
     def ja4(self) -> str | None:

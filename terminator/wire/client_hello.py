@@ -59,10 +59,12 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> ClientHello | NeedMore:
     Raises `HelloError`, as early as the bytes allow: an announced length beyond `max_bytes` is refused unread.
     """
     size = len(data)
-    if size < 9 or data[0] != HANDSHAKE or data[1] != 3 or data[5] != CLIENT_HELLO:
+    if size < 9:
         return _unusual_start(data, max_bytes)
-    record_bytes = data[3] << 8 | data[4]
-    hello_bytes = data[6] << 16 | data[7] << 8 | data[8]
+    kind, version, record_bytes, message, high, low = _start(data)
+    if kind != HANDSHAKE or version != 3 or message != CLIENT_HELLO:
+        return _unusual_start(data, max_bytes)
+    hello_bytes = high << 16 | low
     if hello_bytes + 4 != record_bytes:
         return _parse_fragments(data, hello_bytes, max_bytes) if record_bytes >= 4 else _tiny_start(data, max_bytes)
     end = 5 + record_bytes
@@ -229,6 +231,8 @@ def _server_name(body: bytes) -> str:
     return raw.decode("ascii").lower().removesuffix(".")
 
 
+_start: Final = Struct(">BBxHBBH").unpack_from
+"""Of a record and the handshake message in it: type, version and length; type and length."""
 _two_u16: Final = Struct(">HH").unpack_from
 _list_of_one: Final = Struct(">HBH").unpack_from
 NAME_BYTES: Final = re.compile(rb"[!-\-/-~][!-~]*").fullmatch  # visible ASCII, not beginning with a dot

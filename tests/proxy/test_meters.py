@@ -52,3 +52,13 @@ def test_a_plain_exchange_adds_what_the_single_calls_add() -> None:
     meters.attempt("web", "127.0.0.1:80", None, None, 0.2)
     meters.bytes_moved(4, 20)
     assert plain.snapshot() == single.snapshot()
+
+
+def test_connections_are_in_one_state_each() -> None:
+    board = Board(worker_row(1))
+    meters = Meters(board.writer(worker_row(0)))
+    meters.connections(7, 4, 1)
+    assert board.snapshot()["terminator_connections"] == {("handshake",): 4, ("idle",): 1, ("active",): 2}
+    assert board.snapshot()["terminator_tls_handshakes_in_progress"] == {(): 4}
+    meters.connections(0, 0, 0)
+    assert set(board.snapshot()["terminator_connections"].values()) == {0}

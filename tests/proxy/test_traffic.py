@@ -44,6 +44,25 @@ async def test_connections_are_counted_by_the_generation_they_were_made_under(wo
         await second.aclose()
 
 
+async def test_a_connection_is_counted_in_its_state(world: Any) -> None:
+    async def until(handshake: int, idle: int) -> None:
+        with trio.fail_after(10):
+            while True:
+                w.traffic.note_gauges()
+                counted = w.board.snapshot()["terminator_connections"]
+                if counted == {("handshake",): handshake, ("idle",): idle, ("active",): 0}:
+                    return
+                await trio.lowlevel.checkpoint()
+
+    async with world() as w:
+        silent = await trio.open_tcp_stream(*w.https)
+        async with await w.connect():
+            await until(handshake=1, idle=1)
+            await silent.aclose()
+            await until(handshake=0, idle=1)
+        await until(handshake=0, idle=0)
+
+
 async def test_beyond_its_connections_a_worker_lets_the_kernel_queue(world: Any) -> None:
     async with world(limits={"connections": 1}) as w:
         first = await w.connect()
