@@ -11,7 +11,7 @@ FUZZ_TARGETS ?= client_hello proxy_header request_head chunked_body certificate_
 SECONDS ?= 300
 BENCH ?= --rounds 3 --seconds 4
 
-.PHONY: help demo test check format e2e bench bench-micro fuzz install uninstall deb test-trixie clean
+.PHONY: help demo test check format e2e bench bench-latency bench-workers bench-logs bench-micro fuzz install uninstall deb test-trixie clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,6 +37,15 @@ format: $(VENV)/.tools  ## format the code and mend what the linter can mend
 
 bench: $(VENV)/.runtime  ## CPU cost beside nginx, HAProxy and Caddy on this machine (those that are installed)
 	$(BIN)/python bench/compare.py $(BENCH)
+
+bench-latency: $(VENV)/.runtime  ## p50, p99 and p99.9 beside nginx, at half of what each can take and at the same rate
+	$(BIN)/python bench/latency.py $(LATENCY)
+
+bench-workers: $(VENV)/.runtime  ## throughput of two workers beside one (as root: each in a control group of its own)
+	$(BIN)/python bench/workers.py $(WORKERS)
+
+bench-logs: $(VENV)/.runtime  ## CPU that metrics and logs add
+	$(BIN)/python bench/telemetry_cost.py $(LOGS)
 
 bench-micro: $(VENV)/.runtime  ## time the pure functions on the way of every request (MICRO="-o after.json")
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
