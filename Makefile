@@ -14,7 +14,7 @@ BENCH ?= --rounds 3 --seconds 4
 .PHONY: help demo test check format e2e bench bench-latency bench-workers bench-logs bench-micro fuzz install uninstall deb test-trixie clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
 
 demo: $(VENV)/.runtime  ## serve https://localhost:8443 with a certificate made on the spot, and show every handshake
 	$(BIN)/python -m terminator demo
