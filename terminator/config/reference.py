@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from terminator.config.model import Config, Destination, Path, Section
+from terminator.config.model import Config
+from terminator.config.section import Destination, Path, Section
 from terminator.config.shape import Shape, sections, shape_of
 from terminator.config.values import duration_text, size_text
 from terminator.wire.variables import KNOWN_VARIABLES

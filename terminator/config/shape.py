@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from terminator.config.model import Config, Section
+from terminator.config.model import Config
 from terminator.config.places import KeyPath
+from terminator.config.section import Section
 from terminator.config.values import parse_duration, parse_size
 
 _UNITS = {parse_duration: "duration", parse_size: "size"}

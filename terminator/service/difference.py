@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from terminator.config.model import Config, Host, Section
+from terminator.config.model import Config, Host
+from terminator.config.section import Section
 from terminator.tls.material import HostMaterial, Pair
 
 NEEDS_RESTART = ("workers", "user", "group")

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from terminator.config.load import examine, load
-from terminator.config.model import Config, Section
+from terminator.config.model import Config
+from terminator.config.section import Section
 from terminator.config.shape import sections, shape_of
 from terminator.config.values import SystemdSocket, TcpAddress, UnixAddress, duration_text, size_text
 from terminator.errors import ConfigError
