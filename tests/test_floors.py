@@ -40,7 +40,7 @@ RESERVED = {
     "yaml": ("config.load", "config.nodes"),
     "ssl": ("tls.", "selftest.", "cli."),
     "ctypes": ("tls.openssl",),
-    "cryptography": ("tls.certificates", "cli."),
+    "cryptography": ("tls.certificates", "tls.chains", "tls.throwaway", "cli."),
 }
 
 

@@ -21,9 +21,9 @@ from terminator.selftest.hello import Answer, Offer, answer_in, client_hello
 from terminator.selftest.target import STRANGER, Door
 from terminator.selftest.verdict import Fault, Skipped
 from terminator.tls import openssl
-from terminator.tls.certificates import throwaway_pair
 from terminator.tls.failures import classify
 from terminator.tls.memory import load_pair_bytes, no_password
+from terminator.tls.throwaway import throwaway_pair
 from terminator.wire.client_side import plain_address
 from terminator.wire.proxy_header import encode_v2
 

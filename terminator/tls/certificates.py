@@ -1,7 +1,8 @@
-"""Certificate files to values: chain, key match, names, expiry. Only the master and the commands come here.
+"""Certificate files to values: each file read once, chain and key matched. Only the master and the commands come here.
 
-Workers and the admin process never import this module: it is the only importer of `cryptography`, which costs 14 MiB.
-A pair that is returned from here loads into OpenSSL: what it would refuse is refused here, with file and remedy.
+Workers and the admin process never import this module, nor `chains` and `throwaway`: they alone import `cryptography`,
+which costs 14 MiB. A pair that is returned from here loads into OpenSSL: what it would refuse is refused here, with
+file and remedy.
 """
 
 from __future__ import annotations
@@ -9,22 +10,18 @@ from __future__ import annotations
 import hashlib
 import warnings as python_warnings
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID, NameOID
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 
 from terminator.errors import CertificateError
 from terminator.tls import pem
+from terminator.tls.chains import describe
 from terminator.tls.files import FileBytes, read_file
-from terminator.tls.judgement import warnings, worse
 from terminator.tls.material import (
-    CertificateInfo,
     ClientAuthorities,
     Materials,
     Pair,
@@ -33,12 +30,8 @@ from terminator.tls.material import (
     renamed,
 )
 
-__all__ = ["CertificateInfo", "Pair", "Shelf", "load_pair", "throwaway_pair", "warnings", "worse"]
-
 MAX_CHAIN = 20
 """Certificates in one chain; public ones have two or three, and clients stop at ten."""
-MIN_RSA_BITS, MIN_EC_BITS = 2048, 256
-"""112 and 128 bits of security: what OpenSSL's security level 2 demands, and the public authorities."""
 
 
 def load_pair(chain: str, key: str) -> Pair:
@@ -116,7 +109,7 @@ def _parse_pair(chain_file: FileBytes, key_file: FileBytes, digest: str) -> Pair
         key_mode=key_file.mode,
         chain_pem=b"".join(pem.armour("CERTIFICATE", der) for der in ders),
         key_pem=key_pem,
-        info=_describe(chain, key, chain_file.path),
+        info=describe(chain, key, chain_file.path),
         digest=digest,
     )
 
@@ -198,131 +191,6 @@ def _spki(key: Any) -> bytes:
     return encoded
 
 
-def _describe(chain: list[x509.Certificate], key: Any, path: str) -> CertificateInfo:
-    leaf = chain[0]
-    key_type, key_bits = _key_kind(key, path)
-    if _must_staple(leaf):
-        raise CertificateError(
-            f"{path}: the certificate demands OCSP stapling (must-staple, RFC 7633), which terminator cannot do; "
-            "clients would refuse it: ask the authority for one without"
-        )
-    for place, certificate in enumerate(chain, 1):
-        _refuse_weak_signature(certificate, place, path)
-    return CertificateInfo(
-        serial=f"{leaf.serial_number:x}",
-        subject=leaf.subject.rfc4514_string(),
-        issuer=leaf.issuer.rfc4514_string(),
-        names=_names(leaf),
-        not_before=leaf.not_valid_before_utc,
-        not_after=leaf.not_valid_after_utc,
-        key_type=key_type,
-        key_bits=key_bits,
-        sha256=leaf.fingerprint(hashes.SHA256()).hex(),
-        chain_length=len(chain),
-        chain_problems=tuple(_chain_problems(chain)),
-        chain_not_after=min((c.not_valid_after_utc for c in chain[1:]), default=None),
-    )
-
-
-def _key_kind(key: Any, path: str) -> tuple[str, int]:
-    if isinstance(key, rsa.RSAPrivateKey):
-        if key.key_size < MIN_RSA_BITS:
-            raise CertificateError(
-                f"{path}: its RSA key has {key.key_size} bits, OpenSSL and clients demand {MIN_RSA_BITS}; renew with a "
-                "P-256 or an RSA-2048 key"
-            )
-        return "rsa", key.key_size
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        if key.curve.key_size < MIN_EC_BITS:
-            raise CertificateError(f"{path}: its key is on {key.curve.name}, which is too weak; renew with a P-256 key")
-        return "ecdsa", key.curve.key_size
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return "ed25519", 256
-    if isinstance(key, ed448.Ed448PrivateKey):
-        return "ed448", 456
-    kind = "DSA" if isinstance(key, dsa.DSAPrivateKey) else type(key).__name__
-    raise CertificateError(f"{path}: a {kind} key cannot serve TLS; renew with a P-256 or an RSA-2048 key")
-
-
-def _must_staple(certificate: x509.Certificate) -> bool:
-    try:
-        feature = certificate.extensions.get_extension_for_class(x509.TLSFeature).value
-    except x509.ExtensionNotFound:
-        return False
-    return x509.TLSFeatureType.status_request in feature or x509.TLSFeatureType.status_request_v2 in feature
-
-
-def _refuse_weak_signature(certificate: x509.Certificate, place: int, path: str) -> None:
-    if certificate.issuer == certificate.subject:
-        return  # nobody checks the signature of a root
-    try:
-        algorithm = certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
-        return  # one too new for us to name; OpenSSL decides
-    if isinstance(algorithm, (hashes.MD5, hashes.SHA1)):
-        raise CertificateError(
-            f"{path}: certificate {place} of the chain is signed with {algorithm.name.upper()}, which OpenSSL and "
-            "clients refuse; renew it"
-        )
-
-
-def _names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """subjectAltNames only: no current client looks at the common name (RFC 9525 §2)."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    dns = [name.lower().removesuffix(".") for name in found.get_values_for_type(x509.DNSName)]
-    return (*dns, *(str(address) for address in found.get_values_for_type(x509.IPAddress)))
-
-
-def _chain_problems(chain: list[x509.Certificate]) -> list[str]:
-    problems = []
-    for place, (lower, upper) in enumerate(pairwise(chain), 1):
-        if lower.issuer == upper.subject:
-            try:
-                lower.verify_directly_issued_by(upper)
-            except (InvalidSignature, ValueError, TypeError):
-                problems.append(
-                    f"certificate {place + 1} has the issuer's name of certificate {place}, but did not sign it"
-                )
-            except UnsupportedAlgorithm:
-                pass  # cannot be judged here; clients do
-        elif lower.issuer == lower.subject:
-            problems.append(f"certificate {place} is a root, what follows it is not needed")
-        elif any(lower.issuer == other.subject for other in chain):
-            problems.append(
-                f"out of order: certificate {place + 1} is not the issuer of certificate {place}, a later one is"
-            )
-        else:
-            problems.append(
-                f"certificate {place + 1} ({_short(upper.subject)}) is not the issuer of certificate {place}"
-            )
-    if len(chain) == 1 and _fetches_issuer(chain[0]):
-        problems.append(
-            f"incomplete: the intermediate certificate {_short(chain[0].issuer)} is missing, many clients will not "
-            "trust the host; use the authority's full chain"
-        )
-    return problems
-
-
-def _fetches_issuer(certificate: x509.Certificate) -> bool:
-    """Public authorities always issue from an intermediate, and say where to fetch it; private roots hardly ever do."""
-    if certificate.issuer == certificate.subject:
-        return False
-    try:
-        access = certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_INFORMATION_ACCESS).value
-    except x509.ExtensionNotFound:
-        return False
-    assert isinstance(access, x509.AuthorityInformationAccess)
-    return any(entry.access_method == AuthorityInformationAccessOID.CA_ISSUERS for entry in access)
-
-
-def _short(name: x509.Name) -> str:
-    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(common[0].value) if common else name.rfc4514_string()
-
-
 # ------------------------------------------------------------------------------------------- client authorities
 
 
@@ -358,27 +226,3 @@ def _parse_crls(file: FileBytes) -> tuple[bytes, datetime | None]:
         if crl.next_update_utc is not None:
             ends.append(crl.next_update_utc)
     return b"".join(block.text for block in found), min(ends, default=None)
-
-
-# ------------------------------------------------------------------------------------------------- for self-tests
-
-
-def throwaway_pair() -> tuple[bytes, bytes]:
-    """(chain, key) as PEM: a fresh self-signed certificate for an hour, for handshakes in memory."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self-test.invalid")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )

@@ -220,7 +220,7 @@ def prove() -> Capabilities:
             return False
         return True
 
-    from terminator.tls.certificates import throwaway_pair
+    from terminator.tls.throwaway import throwaway_pair
 
     chain, key = throwaway_pair()
 
