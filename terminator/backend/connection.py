@@ -82,15 +82,13 @@ class BackendConnection:
         """Queues what goes before the first request: a PROXY header. It leaves with the request's head."""
         self._outgoing.append(preamble)
 
-    def begin(self, method: str, target: str, fields: Fields, framing: Framing, *, upgrading: bool) -> bytes:
-        """Queues the request's head, and returns it; it leaves with the first body bytes or with `flush`.
+    def begin(self, method: str, target: str, fields: Fields, framing: Framing, *, upgrading: bool) -> None:
+        """Queues the request's head; it leaves with the first body bytes or with `flush`.
 
         `fields` say how the body is framed, and `framing` is the same for us. upgrading: a 101 may be the answer.
         """
         self._begin(method, framing, upgrading)
-        head = write_request_head(method, target, fields)
-        self._outgoing.append(head)
-        return head
+        self._outgoing.append(write_request_head(method, target, fields))
 
     def take_over(self, method: str, received: bytes) -> None:
         """The same where somebody else has sent a whole request over `stream`, and received the beginning of its

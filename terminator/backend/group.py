@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from terminator.backend.connection import BackendConnection
+from terminator.backend.pace import Pace
 from terminator.backend.private import PrivateConnections
 from terminator.backend.server import Server
 from terminator.backend.waiting import Waiting
@@ -132,8 +133,7 @@ class BackendGroup:
         self.backend = backend
         self.announces_clients = backend.proxy_protocol is not None
         """Connections begin with a PROXY header: `lease` is to be given the client's private ones."""
-        self.chooses_alike = not self.announces_clients and backend.balance != "consistent_hash"
-        """Which connection a request gets does not depend on what it says, nor on who its client is."""
+        self.pace = Pace()
         self._fleet = fleet
         self._shared = fleet.shared if backend.balance in _BY_LOAD else None
         self._looked_at = float("-inf")

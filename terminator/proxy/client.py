@@ -24,21 +24,21 @@ async def serve_requests(traffic: Traffic, client: Client) -> None:
     """Exchanges one after the other, until either side wants no more. The caller closes the stream."""
     half = client.half
     clock = trio.lowlevel.current_clock()
-    express: Express | None = None
+    express = Express(traffic, client) if traffic.has_express_lane else None
     first = True
     while await next_request(traffic, half, client.deadline, first=first):
         began_at = clock.current_time()
-        again = await express.serve(began_at) if express is not None else None
+        again = await express.serve_alike(began_at) if express is not None else None
         if again is None:
             head = await _receive_head(traffic, client, began_at)
             if head is None:
                 return
-            exchange = Exchange(traffic, client, head, began_at, clock.current_time())
-            await exchange.run()
-            again = exchange.reusable and not half.stream.broken
-            if again and traffic.has_express_lane:
-                express = express or Express(traffic, client)
-                express.learn(exchange)
+            head_at = clock.current_time()
+            again = await express.serve(head, began_at, head_at) if express is not None else None
+            if again is None:
+                exchange = Exchange(traffic, client, head, began_at, head_at)
+                await exchange.run()
+                again = exchange.reusable and not half.stream.broken
         if not again:
             if half.request_begun and not half.stream.broken:
                 # It sends on behind the end: closing would reset the connection and take our last words from it.

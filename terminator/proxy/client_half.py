@@ -23,6 +23,9 @@ from terminator.wire.writing import LAST_CHUNK, chunk, last_chunk, write_respons
 
 RECEIVE_BYTES = 65536
 
+MAX_RAW_HEAD_BYTES = 4096
+"""Of a head that is kept for `take_raw_head`, also by a connection that waits for its next request."""
+
 Fields = Iterable[tuple[bytes, bytes]]
 
 
@@ -129,7 +132,7 @@ class ClientHalf:
 
     def _admit(self, raw: bytes, max_fields: int) -> RequestHead:
         self._head = head = request_head.parse(raw, max_fields=max_fields)
-        self._raw_head = raw
+        self._raw_head = raw if len(raw) <= MAX_RAW_HEAD_BYTES else b""
         plain = head.framing is not Framing.CHUNKED and head.upgrade is None and not head.expect_continue
         body = express.counted(head.content_length or 0) if plain else _read_by_h11(raw, head)
         self._body = body
@@ -138,7 +141,7 @@ class ClientHalf:
         return head
 
     def take_raw_head(self) -> bytes:
-        """The bytes of the head that was received last, once; a connection that waits shall not keep them."""
+        """The bytes of the head that was received last, once; b"" for a large one."""
         raw, self._raw_head = self._raw_head, b""
         return raw
 

@@ -58,16 +58,14 @@ class Exchange:
         """generation: the one that it has begun under, default the one in force."""
         self._traffic = traffic
         self._client = client
-        self.head = head
-        self.generation = generation or traffic.generation
+        self._head = head
+        self._generation = generation or traffic.generation
         self._began_at = began_at
         self._head_at = head_at
-        self.entry: HostEntry | None = None
-        """The host, once the request has been let in."""
-        self.route: Route[Treatment] | None = None
+        self._entry: HostEntry | None = None
+        self._route: Route[Treatment] | None = None
         self._wording: Wording | None = None
-        self.forward: Forward | None = None
-        """How it went with the backend, if the route has one."""
+        self._forward: Forward | None = None
         self._status: int | None = None
         self.reusable = False
         """Afterwards: whether the connection may serve another request."""
@@ -84,66 +82,50 @@ class Exchange:
             self._record(error)
 
     async def _serve(self, begun: Begun | None) -> None:
-        self.entry = entry = self._admit_host()
-        path = "/" if self.head.path == "*" else self.head.path  # OPTIONS * asks whoever serves the root
-        route = entry.routes.match(self.head.method, path, self.head.query, self.head.fields)
+        self._entry = entry = admit_host(self._generation, self._client, self._head)
+        path = "/" if self._head.path == "*" else self._head.path  # OPTIONS * asks whoever serves the root
+        route = entry.routes.match(self._head.method, path, self._head.query, self._head.fields)
         if route is None:
-            raise NoRoute(f"no route of {entry.name} matches {self.head.method} {self.head.path}")
-        self.route = route
+            raise NoRoute(f"no route of {entry.name} matches {self._head.method} {self._head.path}")
+        self._route = route
         treatment, limit = route.action, route.action.max_body_bytes
-        if limit and (self.head.content_length or 0) > limit:
-            raise BodyTooLarge(f"Content-Length {self.head.content_length} passes {limit} bytes")
-        self._wording = wording = Wording(self.generation, self._client, self.head, entry, treatment)
+        if limit and (self._head.content_length or 0) > limit:
+            raise BodyTooLarge(f"Content-Length {self._head.content_length} passes {limit} bytes")
+        wording = begun.wording if begun is not None else None
+        self._wording = wording = wording or Wording(self._generation, self._client, self._head, entry, treatment)
         if treatment.route.backend is None:
             await self._answer_local(local_answer(treatment, entry.hsts, wording.variable))
             return
-        self.forward = Forward(
+        self._forward = Forward(
             self._traffic,
-            self.generation,
+            self._generation,
             self._client,
-            self.head,
+            self._head,
             host=entry.name,
             treatment=treatment,
-            group=self.generation.backends[treatment.route.backend],
+            group=self._generation.backends[treatment.route.backend],
             wording=wording,
         )
-        await self.forward.run(begun)
+        await self._forward.run(begun)
         self.reusable = self._client.half.reusable
-
-    # --------------------------------------------------------------------------------------------------- admission
-
-    def _admit_host(self) -> HostEntry:
-        """The host asked for, if this very connection may speak to it (RFC 9110 §15.5.20)."""
-        generation, client = self.generation, self._client
-        served, by_default = generation.host_for_sni(client.server_name)
-        if served is None:
-            raise Misdirected("the host of this connection's SNI is no longer served")
-        wanted = generation.hosts.lookup(self.head.hostname) if self.head.hostname else served
-        if wanted is None and by_default:
-            wanted = served
-        if wanted is not served:
-            raise Misdirected(f"the Host {self.head.hostname!r} is not served under the SNI {client.server_name!r}")
-        if served.material.authentication != client.authentication:
-            raise Misdirected("the host's rule for client certificates has changed since this connection was made")
-        return served
 
     # --------------------------------------------------------------------------------------------------- own answers
 
     async def _answer_local(self, answer: LocalAnswer) -> None:
         """A redirect or a fixed answer. A body that has not come yet is not waited for: the connection then closes."""
         half = self._client.half
-        keep = self.head.keep_alive and half.request_complete and not self._traffic.draining
+        keep = self._head.keep_alive and half.request_complete and not self._traffic.draining
         self._status = answer.status
         reply = replies.reply(
             answer.status,
             close=not keep,
-            head_only=self.head.method == "HEAD",
+            head_only=self._head.method == "HEAD",
             date=self._traffic.http_date(),
             fields=answer.fields,
             body=answer.body,
             content_type=answer.content_type,
         )
-        with trio.move_on_after(self.generation.config.timeouts.body_idle) as scope:
+        with trio.move_on_after(self._generation.config.timeouts.body_idle) as scope:
             await half.send_raw(reply)
             if not keep:
                 await half.stream.end()
@@ -158,7 +140,7 @@ class Exchange:
             half.stream.give_up()
             return
         keep = (
-            self.head.keep_alive
+            self._head.keep_alive
             and half.request_complete
             and not self._traffic.draining
             and not isinstance(error, Misdirected)
@@ -167,11 +149,11 @@ class Exchange:
         reply = replies.reply(
             error.status,
             close=not keep,
-            head_only=self.head.method == "HEAD",
+            head_only=self._head.method == "HEAD",
             date=self._traffic.http_date(),
             fields=[(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if error.status == 503 else [],
         )
-        with trio.move_on_after(self.generation.config.timeouts.body_idle) as scope:
+        with trio.move_on_after(self._generation.config.timeouts.body_idle) as scope:
             await self._send_reply(reply, keep)
         if scope.cancelled_caught:
             half.stream.give_up()
@@ -190,15 +172,15 @@ class Exchange:
     # ------------------------------------------------------------------------------------------------------ record
 
     def _route_name(self) -> str | None:
-        return self.route.action.name if self.route is not None else None
+        return self._route.action.name if self._route is not None else None
 
     def _record(self, error: TerminatorError | None) -> None:
-        traffic, half, forward = self._traffic, self._client.half, self.forward
+        traffic, half, forward = self._traffic, self._client.half, self._forward
         now = trio.current_time()
         status = self._status if forward is None or self._status is not None else forward.status
-        host = self.entry.name if self.entry is not None else None
+        host = self._entry.name if self._entry is not None else None
         reason = error.reason if error is not None else None
-        traffic.meters.request(host, self._route_name(), self.head.method, status, reason, now - self._began_at)
+        traffic.meters.request(host, self._route_name(), self._head.method, status, reason, now - self._began_at)
         traffic.meters.bytes_moved(half.request_bytes, half.response_bytes)
         if forward is not None and forward.retries:
             traffic.meters.retried(forward.backend, forward.retries)
@@ -208,11 +190,11 @@ class Exchange:
         traffic.emit(
             http_request(
                 self._client,
-                self.head,
-                generation=self.generation.number,
+                self._head,
+                generation=self._generation.number,
                 request_id=self._wording.request_id if self._wording is not None else None,
                 host=host,
-                treatment=self.route.action if self.route is not None else None,
+                treatment=self._route.action if self._route is not None else None,
                 server=forward.server if forward is not None else None,
                 lease=forward.lease if forward is not None else None,
                 retries=forward.retries if forward is not None else 0,
@@ -227,3 +209,18 @@ class Exchange:
                 error=error,
             )
         )
+
+
+def admit_host(generation: Generation, client: Client, head: RequestHead) -> HostEntry:
+    """The host asked for, if this very connection may speak to it (RFC 9110 §15.5.20). Raises Misdirected."""
+    served, by_default = generation.host_for_sni(client.server_name)
+    if served is None:
+        raise Misdirected("the host of this connection's SNI is no longer served")
+    wanted = generation.hosts.lookup(head.hostname) if head.hostname else served
+    if wanted is None and by_default:
+        wanted = served
+    if wanted is not served:
+        raise Misdirected(f"the Host {head.hostname!r} is not served under the SNI {client.server_name!r}")
+    if served.material.authentication != client.authentication:
+        raise Misdirected("the host's rule for client certificates has changed since this connection was made")
+    return served

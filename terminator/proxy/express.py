@@ -1,11 +1,11 @@
-"""The express lane of exchanges: a request like the one before on its connection, and a response as plain as most.
+"""The express lane of exchanges: a request without surprises, and a response as plain as most.
 
-It does what `exchange`, `forward` and `relay` do, for the one case that is most of all traffic: the field lines are,
-byte for byte, those of the last request of this connection, so that host, framing and what is said to the backend
-stand already; the route is the same; a kept connection is there; and the whole response comes in one piece that can be
-sent on as it is. Where anything is otherwise the lane hands over, also amid the exchange: `exchange` then reads the
-same bytes anew and goes on from where things stand. It decides nothing by itself and could be deleted without loss of
-function (`client.serve_requests` asks it in one place); tests/proxy/test_express.py holds both ways against each other.
+It does what `exchange`, `forward` and `relay` do, for the one case that is most of all traffic: a request without a
+body, or one whose field lines are, byte for byte, those of the request before on its connection, so that host, framing
+and what is said to the backend stand already; a kept connection to the backend; and a response that comes whole, in one
+piece, and can be sent on as it is. Where anything is otherwise the lane hands over, also amid the exchange: `exchange`
+goes on from where things stand. It decides nothing by itself and could be deleted without loss of function
+(`client.serve_requests` asks it in one place); tests/proxy/test_express.py holds both ways against each other.
 """
 
 from __future__ import annotations
@@ -17,121 +17,123 @@ from typing import TYPE_CHECKING
 import trio
 
 from terminator.backend.group import BackendGroup, Lease
-from terminator.errors import BackendTimeout, BadRequest, NoServer
-from terminator.proxy.exchange import Exchange
+from terminator.errors import BackendTimeout, BadRequest, ClientError, NoServer
+from terminator.proxy.exchange import Exchange, admit_host
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation, HostEntry
 from terminator.proxy.meters import PlainExchange
 from terminator.proxy.recording import http_request
 from terminator.proxy.relay import Begun
-from terminator.proxy.treatment import Treatment
+from terminator.proxy.treatment import Treatment, forwarded_target
+from terminator.proxy.wording import Wording
 from terminator.wire.framing import Framing
-from terminator.wire.plain_heads import field_lines_of, plain_answer, same_fields
+from terminator.wire.plain_heads import SameFields, field_lines_of, plain_answer, same_fields
 from terminator.wire.request_head import RequestHead
+from terminator.wire.writing import write_request_head
 
 if TYPE_CHECKING:
     from terminator.proxy.traffic import Traffic
 
-MAX_HEAD_BYTES = 4096
-"""Of a request that is learnt from: each idle connection keeps its field lines."""
-
 RECEIVE_BYTES = 65536
 """What a whole response may have, with its head."""
 
-LONGEST_PAUSE = 64
-"""Exchanges that go the ordinary way, at most, before the lane is tried again after responses that were not plain."""
 
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What an exchange tells of the next one, should that have the same field lines and route."""
+@dataclass(slots=True)
+class Plan:
+    """What was decided about a request, and holds for the next one with the same field lines and the same route."""
 
     generation: Generation
     entry: HostEntry
     treatment: Treatment
     group: BackendGroup
+    wording: Wording
     head: RequestHead
-    fields: bytes
-    """The client's field lines with their empty line."""
-    forwarded: bytes
-    """The head for the backend from behind its target."""
+    written: bytes
+    """The head for the backend."""
     hsts: bytes
     """The response's line of Strict-Transport-Security, b"" for none."""
+    hash_key: bytes
+    fields: bytes = b""
+    """The client's field lines with their empty line, where the plan may hold for the next request."""
+    behind_target: bytes = b""
+    """The rest of `written` then."""
+
+    @property
+    def may_hold_for_others(self) -> bool:
+        """Nothing in it depends on the request line."""
+        return self.treatment.constant and self.head.keep_alive and self.generation.config.request_id is None
 
 
 class Express:
     """The lane of one client connection."""
 
-    __slots__ = ("_client", "_counted", "_lesson", "_meters", "_next_pause", "_now", "_pause", "_traffic")
+    __slots__ = ("_client", "_counted", "_meters", "_now", "_plan", "_traffic")
 
     def __init__(self, traffic: Traffic, client: Client) -> None:
         self._traffic = traffic
         self._client = client
-        self._lesson: Lesson | None = None
-        self._pause = 0
-        self._next_pause = 2
-        self._counted: tuple[bytes, int, str] | None = None
+        self._plan: Plan | None = None
+        self._counted: tuple[str, int, str] | None = None
         self._meters: PlainExchange | None = None
         self._now: Callable[[], float] = trio.lowlevel.current_clock().current_time
 
-    def learn(self, exchange: Exchange) -> None:
-        """From an exchange that has ended well, on a connection that stays."""
-        raw = self._client.half.take_raw_head()
-        if self._pause:
-            self._pause -= 1
-            return
-        self._lesson = _lesson(exchange, raw) if len(raw) <= MAX_HEAD_BYTES else None
-
-    async def serve(self, began_at: float) -> bool | None:
-        """Serves the request whose first bytes have been received: whether another may follow on the connection. None
-        when it is not for this lane: then nothing has been done."""
-        lesson, client, traffic = self._lesson, self._client, self._traffic
-        if lesson is None or self._pause or traffic.generation is not lesson.generation or traffic.draining:
+    async def serve_alike(self, began_at: float) -> bool | None:
+        """Serves the request whose first bytes have been received if its field lines are those of the one before:
+        whether another may follow on the connection. None when it is not for this lane: then nothing has been done."""
+        plan, traffic = self._plan, self._traffic
+        if plan is None or traffic.generation is not plan.generation:
             return None
-        received = client.half.received()
-        same = same_fields(received, lesson.fields)
-        if same is None or client.gone:
+        received = self._client.half.received()
+        same = same_fields(received, plan.fields)
+        if same is None:
             return None
-        method, target, path, query, head_bytes = same
-        content_bytes = lesson.head.content_length or 0
-        if len(received) != head_bytes + content_bytes or head_bytes > lesson.generation.config.limits.request_head:
+        beginning, method, path, query, head_bytes = same
+        content_bytes = plan.head.content_length or 0
+        if len(received) != head_bytes + content_bytes or head_bytes > plan.generation.config.limits.request_head:
             return None
         try:
-            route = lesson.entry.routes.match(
-                method.decode("ascii"),
-                path.decode("ascii"),
-                None if query is None else query.decode("ascii"),
-                lesson.head.fields,
-            )
+            route = plan.entry.routes.match(method, path, query, plan.head.fields)
         except BadRequest:
             return None
-        if route is None or route.action is not lesson.treatment:
+        if route is None or route.action is not plan.treatment:
             return None
-        request = b"%b %b%b" % (method, target, lesson.forwarded)
+        request = beginning + plan.behind_target
         if content_bytes:
             request += received[head_bytes:]
-        tried: set[str] = set()
+        return await self._forward(plan, began_at, began_at, request, method, same)
+
+    async def serve(self, head: RequestHead, began_at: float, head_at: float) -> bool | None:
+        """The same for a request whose head has been read, at `head_at`."""
+        half = self._client.half
+        raw = half.take_raw_head()
+        self._plan = None
+        plan = _plan(self._traffic.generation, self._client, head)
+        if plan is None:
+            return None
+        if plan.may_hold_for_others and (fields := field_lines_of(raw)) is not None:
+            plan.fields = fields
+            plan.behind_target = plan.written[plan.written.index(b" HTTP/1.1\r\n") :]
+            self._plan = plan
+        if head.content_length or not half.request_complete:
+            return None
+        return await self._forward(plan, began_at, head_at, plan.written, head.method, None)
+
+    async def _forward(
+        self, plan: Plan, began_at: float, head_at: float, request: bytes, method: str, same: SameFields | None
+    ) -> bool | None:
+        """request: all of it, as it is to be sent. same: where `plan.head` is the head of another request."""
+        client, traffic, group = self._client, self._traffic, plan.group
+        if traffic.draining or client.gone or not group.pace.may_try():
+            return None
+        begun = Begun(None, set(), plan.wording)
         try:
-            found = lesson.group.lease_now(tried=tried, hash_key=b"", fresh=False)
+            begun.found = lease = group.lease_now(tried=begun.tried, hash_key=plan.hash_key, fresh=False)
         except NoServer:
             return None
-        lesson.group.budget.request(began_at)
-        begun = Begun(found, tried)
-        if not isinstance(found, Lease):
-            return await self._hand_over(lesson, began_at, begun)
-        return await self._relay(lesson, began_at, begun, found, same, request)
-
-    async def _relay(
-        self,
-        lesson: Lesson,
-        began_at: float,
-        begun: Begun,
-        lease: Lease,
-        same: tuple[bytes, bytes, bytes, bytes | None, int],
-        request: bytes,
-    ) -> bool:
-        client, traffic = self._client, self._traffic
-        deadline, patience = client.deadline, lesson.treatment.patience
+        group.budget.request(began_at)
+        if not isinstance(lease, Lease):
+            return await self._hand_over(plan, began_at, head_at, begun, same)
+        deadline, patience = client.deadline, plan.treatment.patience
         front, back = client.half.stream, lease.connection.stream
         front.stall_seconds = back.stall_seconds = patience.body_idle
         deadline.begin(back, front)
@@ -141,7 +143,7 @@ class Express:
             begun.sent_at = sent_at = self._now()
             deadline.expect(BackendTimeout, patience.backend_response, "no response head in time", sent_at)
             begun.received = answer = await back.receive_later(RECEIVE_BYTES)
-            plain = plain_answer(answer, traffic.http_date, lesson.hsts)
+            plain = plain_answer(answer, traffic.http_date, plan.hsts, closing=not plan.head.keep_alive)
             if plain is not None and not traffic.draining:
                 deadline.rest()
                 begun.status, begun.response_bytes, response = plain
@@ -149,93 +151,81 @@ class Express:
                 await front.send(response)
         except BaseException as error:
             begun.failure = error
-            return await self._hand_over(lesson, began_at, begun)
+            return await self._hand_over(plan, began_at, head_at, begun, same)
         if begun.status is None:
-            self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, LONGEST_PAUSE)
-            return await self._hand_over(lesson, began_at, begun)
+            group.pace.other()
+            return await self._hand_over(plan, began_at, head_at, begun, same)
+        group.pace.plain()
         deadline.done()
         now = self._now()
         lease.give_back(now, None, begun.status, reusable=True)
-        client.half.forget_received()
-        self._next_pause = 2
-        content_bytes = lesson.head.content_length or 0
-        meters = self._meters_for(lesson, same[0], begun.status, lease.server.key)
+        if same is not None:
+            client.half.forget_received()
+        meters = self._meters_for(plan, method, begun.status, lease.server.key)
+        content_bytes = plan.head.content_length or 0
         meters.count(now - began_at, answered_at - sent_at, content_bytes, begun.response_bytes)
         if traffic.logs_requests:
-            self._record(lesson, began_at, begun, lease, same, now)
-        return not front.broken
+            self._record(plan, began_at, head_at, begun, lease, same, now)
+        return plan.head.keep_alive and not front.broken
 
-    async def _hand_over(self, lesson: Lesson, began_at: float, begun: Begun) -> bool:
-        """The ordinary way takes this exchange from where it stands. It reads the same bytes, and finds the same."""
-        client, limits = self._client, lesson.generation.config.limits
-        half = client.half
-        head = half.head_now(limits.request_head, limits.headers)
-        assert head is not None
-        if begun.sent_at:
-            while half.body_now():
-                continue  # it has been sent
+    async def _hand_over(
+        self, plan: Plan, began_at: float, head_at: float, begun: Begun, same: SameFields | None
+    ) -> bool:
+        """The ordinary way takes this exchange from where it stands. What it has to read of it, it reads alike."""
+        client, half, limits = self._client, self._client.half, plan.generation.config.limits
+        if same is None:
+            head = plan.head
+        else:
+            read = half.head_now(limits.request_head, limits.headers)
+            assert read is not None
+            head = read
+            half.take_raw_head()
+            begun.wording = None  # it is of another request
+            if begun.sent_at:
+                while half.body_now():
+                    continue  # it has been sent
         if begun.status is not None:
             half.response_begun = True
             half.response_bytes = begun.response_bytes
-        exchange = Exchange(self._traffic, client, head, began_at, began_at, lesson.generation)
+        exchange = Exchange(self._traffic, client, head, began_at, head_at, plan.generation)
         await exchange.run(begun)
-        if not exchange.reusable or half.stream.broken:
-            return False
-        self.learn(exchange)
-        return True
+        return exchange.reusable and not half.stream.broken
 
-    def _meters_for(self, lesson: Lesson, method: bytes, status: int, server: str) -> PlainExchange:
+    def _meters_for(self, plan: Plan, method: str, status: int, server: str) -> PlainExchange:
         wanted = (method, status, server)
         if self._meters is None or self._counted != wanted:
             self._counted = wanted
             self._meters = self._traffic.meters.plain_exchange(
-                lesson.entry.name, lesson.treatment.name, method.decode("ascii"), status, lesson.group.name, server
+                plan.entry.name, plan.treatment.name, method, status, plan.group.name, server
             )
         return self._meters
 
     def _record(
         self,
-        lesson: Lesson,
+        plan: Plan,
         began_at: float,
+        head_at: float,
         begun: Begun,
         lease: Lease,
-        same: tuple[bytes, bytes, bytes, bytes | None, int],
+        same: SameFields | None,
         now: float,
     ) -> None:
-        method, target, path, query, _ = same
-        before = lesson.head
-        head = RequestHead(
-            method.decode("ascii"),
-            target.decode("ascii"),
-            path.decode("ascii"),
-            None if query is None else query.decode("ascii"),
-            before.authority,
-            before.hostname,
-            before.version,
-            before.fields,
-            before.framing,
-            before.content_length,
-            before.expect_continue,
-            before.upgrade,
-            before.connection,
-            before.keep_alive,
-        )
         self._traffic.emit(
             http_request(
                 self._client,
-                head,
-                generation=lesson.generation.number,
-                request_id=None,
-                host=lesson.entry.name,
-                treatment=lesson.treatment,
+                plan.head if same is None else _head(plan.head, same),
+                generation=plan.generation.number,
+                request_id=plan.wording.request_id,
+                host=plan.entry.name,
+                treatment=plan.treatment,
                 server=lease.server.key,
                 lease=lease,
                 retries=0,
                 status=begun.status,
-                request_bytes=before.content_length or 0,
+                request_bytes=plan.head.content_length or 0,
                 response_bytes=begun.response_bytes,
                 began_at=began_at,
-                head_at=began_at,
+                head_at=head_at,
                 sent_at=begun.sent_at,
                 answered_at=begun.answered_at,
                 now=now,
@@ -244,20 +234,58 @@ class Express:
         )
 
 
-def _lesson(exchange: Exchange, raw: bytes) -> Lesson | None:
-    """None where a request with the same field lines would have to be thought about anew."""
-    head, entry, route, forward = exchange.head, exchange.entry, exchange.route, exchange.forward
-    if entry is None or route is None or forward is None or not forward.request_head:
+def _plan(generation: Generation, client: Client, head: RequestHead) -> Plan | None:
+    """None for a request that is not for the lane; what it is refused for, if anything, the ordinary way tells."""
+    if head.version != "1.1" or head.framing is Framing.CHUNKED or head.method == "HEAD" or head.path == "*":
         return None
-    if head.version != "1.1" or head.framing is Framing.CHUNKED or head.upgrade is not None or head.expect_continue:
+    if head.upgrade is not None or head.expect_continue:
         return None
-    generation, treatment = exchange.generation, route.action
-    group = generation.backends[forward.backend]
-    if generation.config.request_id is not None or not treatment.constant or not group.chooses_alike:
+    try:
+        entry = admit_host(generation, client, head)
+        route = entry.routes.match(head.method, head.path, head.query, head.fields)
+        if route is None:
+            return None
+        treatment, backend = route.action, route.action.route.backend
+        if backend is None or treatment.response_rules is not None:
+            return None
+        if 0 < treatment.max_body_bytes < (head.content_length or 0):
+            return None
+        group = generation.backends[backend]
+        if group.announces_clients:
+            return None
+        wording = Wording(generation, client, head, entry, treatment)
+        target, prefix = forwarded_target(treatment, head, wording.variable)
+    except ClientError:
         return None
-    fields = field_lines_of(raw)
-    if fields is None:
-        return None
-    at = forward.request_head.index(b" HTTP/1.1\r\n")
-    hsts = b"" if entry.hsts is None else b"Strict-Transport-Security: %b\r\n" % entry.hsts
-    return Lesson(generation, entry, treatment, group, head, fields, forward.request_head[at:], hsts)
+    return Plan(
+        generation,
+        entry,
+        treatment,
+        group,
+        wording,
+        head,
+        write_request_head(head.method, target, wording.request_fields(prefix)),
+        b"" if entry.hsts is None else b"Strict-Transport-Security: %b\r\n" % entry.hsts,
+        wording.hash_key(group.backend.hash_key),
+    )
+
+
+def _head(before: RequestHead, same: SameFields) -> RequestHead:
+    """The head of a request with the field lines of the one before."""
+    beginning, method, path, query, _ = same
+    return RequestHead(
+        method,
+        beginning[len(method) + 1 :].decode("ascii"),
+        path,
+        query,
+        before.authority,
+        before.hostname,
+        before.version,
+        before.fields,
+        before.framing,
+        before.content_length,
+        before.expect_continue,
+        before.upgrade,
+        before.connection,
+        before.keep_alive,
+    )

@@ -62,8 +62,6 @@ class Forward:
         self.retries = 0
         self.status: int | None = None
         """Of the final response, once it has begun."""
-        self.request_head = b""
-        """As it was written for the last attempt that sent one."""
 
     async def run(self, begun: Begun | None = None) -> None:
         """Returns when the response has been relayed, or the tunnel that it opened has ended. Raises `BackendError`s
@@ -134,7 +132,7 @@ class Forward:
                 lambda answer: wording.answer(answer, traffic.http_date(), draining=traffic.draining),
             )
             if begun is None or not begun.sent_at:
-                self.request_head = lease.connection.begin(
+                lease.connection.begin(
                     self._head.method,
                     target,
                     fields,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -36,6 +37,9 @@ from terminator.wire.framing import Framing
 from terminator.wire.request_head import RequestHead
 from terminator.wire.response_head import ResponseHead
 
+if TYPE_CHECKING:
+    from terminator.proxy.wording import Wording
+
 SMALL_BODY_BYTES = 65536
 BULK_PIECE_BYTES = 65536
 """A backend that fills so much at once has more: the rest of its response is poured."""
@@ -51,6 +55,8 @@ class Begun:
     found: Lease | Server | None
     """What `BackendGroup.lease_now` gave."""
     tried: set[str]
+    wording: Wording | None
+    """Of this request, if its fields have been worded."""
     sent_at: float = 0.0
     """When the whole request was sent, by the loop's clock; 0 when nothing of it was."""
     received: bytes = b""

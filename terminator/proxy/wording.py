@@ -38,7 +38,7 @@ class Wording:
         """Set by `request_fields`, when ids are configured."""
 
     def request_fields(self, prefix: str) -> Fields:
-        """The fields of the request to the backend. prefix: what was taken off its path."""
+        """The fields of the request to the backend, the same each time. prefix: what was taken off its path."""
         request_id = self._name_request()
         fields = forwarding.request_fields(
             self._head,
@@ -111,6 +111,8 @@ class Wording:
         if settings is None:
             return None
         name = settings.header.encode()
+        if self.request_id is not None:
+            return name, self.request_id.encode("latin-1")
         own = next((value for field, value in self._head.fields if field == name.lower()), b"")
         trusted = parsed_networks(tuple(settings.trusted))
         if own and len(own) <= MAX_REQUEST_ID_BYTES and trusted and self._client.origin.within(trusted):

@@ -18,7 +18,7 @@ from terminator.wire.request_head import PATH_BYTES, QUERY_BYTES
 from terminator.wire.writing import CUSTOMARY, spell
 
 _METHODS = rb"GET|POST|PUT|PATCH|DELETE|OPTIONS"  # not HEAD, whose response is framed in a way of its own
-_LINE = re.compile(rb"(%b) ((/%b)(?:\?(%b))?) HTTP/1\.1\r\n" % (_METHODS, PATH_BYTES, QUERY_BYTES))
+_LINE = re.compile(rb"((%b) (/%b)(?:\?(%b))?) HTTP/1\.1\r\n" % (_METHODS, PATH_BYTES, QUERY_BYTES))
 
 # Of at most 7 * 32 + 6 bytes, below `framing.MAX_NAME_BYTES`.
 _PART = rb"[A-Z0-9][a-z0-9]{0,31}"
@@ -45,6 +45,7 @@ _ANSWER = re.compile(
 )
 _PERSISTENCE = re.compile(rb"\r\n(?:Connection: keep-alive|Keep-Alive: [!-~ ]*)(?=\r\n)")
 _VIA = b"Via: 1.1 terminator\r\n"
+_CLOSING = b"Connection: close\r\n\r\n"
 _WITHOUT_CONTENT = {b"204", b"304"}
 
 
@@ -55,24 +56,37 @@ def field_lines_of(head: bytes) -> bytes | None:
     return None if line is None else head[line.end() :]
 
 
-def same_fields(data: bytes | bytearray, fields: bytes) -> tuple[bytes, bytes, bytes, bytes | None, int] | None:
-    """(method, target, path, query, length of the head) when `data` begins with a common request line and `fields`,
-    which are all field lines of an earlier request with its empty line; else None."""
+SameFields = tuple[bytes, str, str, str | None, int]
+"""Method and target as sent, method, path, query, and the length of the whole head."""
+
+
+def same_fields(data: bytes | bytearray, fields: bytes) -> SameFields | None:
+    """What is new of the request that `data` begins with, when its line is a common one and followed by `fields`, which
+    are all field lines of an earlier request with its empty line; else None."""
     line = _LINE.match(data)
     if line is None or not data.startswith(fields, line.end()):
         return None
-    method, target, path, query = line.groups()
-    if b"%" in target:
+    beginning, method, path, query = line.groups()
+    if b"%" in beginning:
         return None
-    return method, target, path, query, line.end() + len(fields)
+    return (
+        beginning,
+        method.decode("ascii"),
+        path.decode("ascii"),
+        None if query is None else query.decode("ascii"),
+        line.end() + len(fields),
+    )
 
 
-def plain_answer(data: bytes, date: Callable[[], bytes], hsts: bytes) -> tuple[int, int, bytes] | None:
+def plain_answer(
+    data: bytes, date: Callable[[], bytes], hsts: bytes, *, closing: bool
+) -> tuple[int, int, bytes] | None:
     """(status, length of the content, the response to the client) when `data` is a whole response, no byte more, to a
     request that was not HEAD; else None.
 
     date: asked for an IMF-fixdate where it has no Date
     hsts: the line of Strict-Transport-Security, b"" for none
+    closing: no other request will be read on the client's connection
     """
     head, blank, content = data.partition(b"\r\n\r\n")
     if b"\r\nConnection: keep-alive" in head:
@@ -84,5 +98,6 @@ def plain_answer(data: bytes, date: Callable[[], bytes], hsts: bytes) -> tuple[i
     if int(length) != len(content) or status in _WITHOUT_CONTENT:
         return None
     dated = b"" if b"\r\nDate: " in head else b"Date: %b\r\n" % date()
-    response = (head[: found.start(2)], after, _VIA, dated, hsts, length_line, b"\r\n", content)
+    end = _CLOSING if closing else b"\r\n"
+    response = (head[: found.start(2)], after, _VIA, dated, hsts, length_line, end, content)
     return int(status), len(content), b"".join(response)
