@@ -73,7 +73,7 @@ class Express:
         self._traffic = traffic
         self._client = client
         self._plan: Plan | None = None
-        self._counted: tuple[str, int, str] | None = None
+        self._counted: tuple[Treatment, str, int, str] | None = None
         self._meters: PlainExchange | None = None
         self._now: Callable[[], float] = trio.lowlevel.current_clock().current_time
 
@@ -192,7 +192,7 @@ class Express:
         return exchange.reusable and not half.stream.broken
 
     def _meters_for(self, plan: Plan, method: str, status: int, server: str) -> PlainExchange:
-        wanted = (method, status, server)
+        wanted = (plan.treatment, method, status, server)
         if self._meters is None or self._counted != wanted:
             self._counted = wanted
             self._meters = self._traffic.meters.plain_exchange(

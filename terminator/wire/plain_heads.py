@@ -90,7 +90,8 @@ def plain_answer(
     """
     head, blank, content = data.partition(b"\r\n\r\n")
     if b"\r\nConnection: keep-alive" in head:
-        head = _PERSISTENCE.sub(b"", head + b"\r\n")[:-2]
+        # One line of each: the ordinary way refuses too many.
+        head = _PERSISTENCE.sub(b"", head + b"\r\n", 2)[:-2]
     found = _ANSWER.match(head + b"\r\n\r\n")
     if found is None or not blank:
         return None

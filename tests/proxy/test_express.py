@@ -42,6 +42,7 @@ class Talk(NamedTuple):
     """Exchanges that the lane serves from beginning to end."""
     route: dict[str, Any] = {}  # noqa: RUF012
     sections: dict[str, Any] = {}  # noqa: RUF012
+    more_routes: list[dict[str, Any]] = []  # noqa: RUF012
 
 
 def to(target: bytes, request: bytes = GET) -> bytes:
@@ -126,6 +127,17 @@ TALKS = [
     Talk("rules with variables", [PLAIN, (to(b"/b"), [OK])], 1, {"headers": {"set": {"X-Path": "{path}"}}}),
     Talk("rules for responses", [PLAIN] * 2, 0, {"response_headers": {"set": {"X-Frame-Options": "DENY"}}}),
     Talk("a request id", [PLAIN] * 2, 1, {}, {"request_id": {"header": "X-Request-ID"}}),
+    Talk(
+        "routes by turns",
+        [(to(target), [OK]) for target in (b"/a", b"/a", b"/api/a", b"/api/a", b"/a", b"/a")],
+        5,
+        more_routes=[{"path": "/api/", "backend": "web"}],
+    ),
+    Talk(
+        "fields of the connection, many times",
+        [PLAIN, (GET, [with_field(b"\r\n".join([b"Connection: keep-alive"] * 90))]), PLAIN],
+        0,
+    ),
     Talk("a limit on heads", [PLAIN, (to(b"/" + b"a" * 1100), None)], 0, {}, {"limits": {"request_head": "1KiB"}}),
 ]
 
@@ -169,7 +181,7 @@ def hold(world: Any, monkeypatch: pytest.MonkeyPatch) -> Hold:
 
     async def run(talk: Talk, lane: bool) -> Outcome:
         answered.clear()
-        routes = [{"path": "/", "backend": "web", **talk.route}]
+        routes = [{"path": "/", "backend": "web", **talk.route}, *talk.more_routes]
         async with world(routes=routes, **talk.sections) as w, trio.open_nursery() as nursery:
             w.traffic.has_express_lane = lane
             backend = Backend(w.backend, [said for _, said in talk.turns if said is not None])
