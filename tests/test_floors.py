@@ -39,7 +39,7 @@ IMPURE = {"trio", "socket", "ssl", "os", "time", "random", "logging", "select", 
 RESERVED = {
     "yaml": ("config.load", "config.nodes"),
     "ssl": ("tls.", "selftest.", "cli."),
-    "ctypes": ("tls.openssl",),
+    "ctypes": ("tls.libssl", "tls.openssl"),
     "cryptography": ("tls.certificates", "tls.chains", "tls.throwaway", "cli."),
 }
 

@@ -18,7 +18,7 @@ from terminator.config.load import DEFAULT_PATH, Loaded, examine
 from terminator.config.model import Config, Host, Route, TlsPolicy
 from terminator.config.places import KeyPath, Problem
 from terminator.errors import CertificateError, ConfigError
-from terminator.tls import judgement, openssl, policy, tickets
+from terminator.tls import judgement, policy, proofs, tickets
 from terminator.tls.files import read_file
 from terminator.tls.material import HostMaterial, read_materials
 
@@ -98,7 +98,7 @@ def _materials(loaded: Loaded, errors: list[Problem]) -> dict[str, HostMaterial]
 
 def _policy_faults(loaded: Loaded) -> Iterator[Problem]:
     """What OpenSSL here cannot do of what the hosts ask for; each distinct policy is looked at once."""
-    capabilities = openssl.prove()
+    capabilities = proofs.prove()
     seen: set[str] = set()
     for number, host in enumerate(loaded.config.hosts):
         wanted = loaded.config.policy(host)
@@ -147,7 +147,7 @@ def _certificate_warnings(loaded: Loaded, materials: dict[str, HostMaterial], no
 
 
 def _suite_warnings(loaded: Loaded, materials: dict[str, HostMaterial]) -> Iterator[Problem]:
-    capabilities = openssl.prove()
+    capabilities = proofs.prove()
     for number, host in enumerate(loaded.config.hosts):
         material = materials[host.names[0]]
         try:
@@ -226,7 +226,7 @@ def _overview(result: Result) -> Iterator[str]:
         yield f"file      {path}"
     for listener in config.listeners:
         yield f"listener  {listener.name}: {listener.bind}{'' if listener.tls else ', plain'}"
-    capabilities = openssl.prove()
+    capabilities = proofs.prove()
     for host in config.hosts:
         material = result.materials[host.names[0]]
         yield f"host      {', '.join(host.names)}"
@@ -261,7 +261,7 @@ def _as_json(path: str, result: Result) -> dict[str, Any]:
 
 
 def _hosts_as_json(result: Result) -> Iterator[dict[str, Any]]:
-    capabilities = openssl.prove()
+    capabilities = proofs.prove()
     for material in result.materials.values():
         try:
             resolved = policy.resolve(material.policy, capabilities)

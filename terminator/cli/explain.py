@@ -16,7 +16,7 @@ from terminator.config.load import DEFAULT_PATH, load
 from terminator.proxy.explanation import explain
 from terminator.proxy.question import question
 from terminator.proxy.telling import tell
-from terminator.tls import openssl
+from terminator.tls import proofs
 from terminator.tls.certificates import load_pair
 
 HELP = """Tell what becomes of a request: listener, host, certificate, TLS policy, every route with the reason why it
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         body = _ask(args)
     else:
         story = explain(load(args.config).config, asked, load_pair, datetime.now(UTC))
-        body = tell(asked, story, openssl.prove())
+        body = tell(asked, story, proofs.prove())
     if args.format == "json":
         sys.stdout.buffer.write(orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n")
         return 0

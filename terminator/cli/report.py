@@ -242,9 +242,9 @@ def _policies(args: argparse.Namespace) -> dict[str, TlsPolicy] | None:
 
 
 def _previewed(tally: Tally, policies: dict[str, TlsPolicy], args: argparse.Namespace) -> dict[str, Any]:
-    from terminator.tls import openssl
+    from terminator.tls import proofs
 
-    found = answers.preview_summary(" ".join(args.preview), preview(tally, policies, openssl.prove()), args.top)
+    found = answers.preview_summary(" ".join(args.preview), preview(tally, policies, proofs.prove()), args.top)
     software = {ja4: client.software.most_common(1) for ja4, client in tally.clients.items()}
     for row in found["by_client"]:
         names = software.get(row["ja4"])

@@ -25,7 +25,7 @@ from terminator.selftest.target import Door, Realm, realm_of
 from terminator.selftest.tickets import Tickets
 from terminator.selftest.verdict import Verdict
 from terminator.service.admin_client import NotReachable, ask, socket_of
-from terminator.tls import openssl
+from terminator.tls import proofs
 from terminator.tls.memory import no_password
 
 HELP = """Play a stranger's attacks against the running daemon and tell the verdict on each host: clients without a
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     loaded, addresses, notes = _find(args)
-    realm = realm_of(loaded.config, addresses, openssl.prove())
+    realm = realm_of(loaded.config, addresses, proofs.prove())
     doors, hosts = _chosen(args, realm)
     if doors is None or hosts is None:
         return USAGE

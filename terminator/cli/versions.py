@@ -18,9 +18,9 @@ def long_version() -> str:
     import platform
     import ssl
 
-    from terminator.tls import openssl
+    from terminator.tls import proofs
 
     parts = [f"Python {platform.python_version()}", ssl.OPENSSL_VERSION]
     parts += [f"{name} {metadata.version(name)}" for name in ("trio", "h11")]
-    post_quantum = "yes" if "X25519MLKEM768" in openssl.prove().groups else "no"
+    post_quantum = "yes" if "X25519MLKEM768" in proofs.prove().groups else "no"
     return f"terminator {version()} ({', '.join(parts)}; X25519MLKEM768 {post_quantum})"

@@ -37,7 +37,7 @@ from terminator.service.workforce import Workforce
 from terminator.telemetry.board import Board, worker_row
 from terminator.telemetry.events import ServerDrain, ServerStop
 from terminator.telemetry.journal import Journal
-from terminator.tls import openssl
+from terminator.tls import proofs
 from terminator.tls.contexts import ContextStore
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
@@ -71,7 +71,7 @@ class Master:
         self.inherited = listeners.Inherited(environ)
         self.kept = Kept(self.notify, self.inherited)
         workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
-        self.capabilities = openssl.prove()
+        self.capabilities = proofs.prove()
         self.board = Board(worker_row(workers))
         self.timers = Timers()
         self.reloaded = Reloaded()

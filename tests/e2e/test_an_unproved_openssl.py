@@ -17,12 +17,12 @@ from harness.commands import terminator
 from harness.daemon import eventually
 
 OTHER_INTERPRETER = """
-from terminator.tls import openssl
+from terminator.tls import libssl
 
 def refuse():
-    raise openssl._Unproved("objects lie elsewhere in this interpreter")
+    raise libssl.Unproved("objects lie elsewhere in this interpreter")
 
-openssl._check_pointers = refuse
+libssl.check = refuse
 """
 
 

@@ -17,7 +17,7 @@ from harness.daemon import Daemon
 from terminator.config.model import TlsPolicy
 from terminator.report.preview import parse_policy, preview
 from terminator.report.tally import Tally
-from terminator.tls.openssl import prove
+from terminator.tls.proofs import prove
 
 OLD = "DEFAULT@SECLEVEL=0"
 CLIENTS: dict[str, list[str]] = {

@@ -23,7 +23,7 @@ from terminator.telemetry.board import Board, worker_row
 from terminator.telemetry.events import Event
 from terminator.tls.contexts import ContextStore
 from terminator.tls.material import read_materials
-from terminator.tls.openssl import prove
+from terminator.tls.proofs import prove
 
 
 @dataclass

@@ -6,7 +6,7 @@ from terminator.config.model import TlsPolicy
 from terminator.proxy.explanation import BackendNote, Explanation, ServerNote
 from terminator.proxy.question import question
 from terminator.proxy.telling import tell, with_states
-from terminator.tls import openssl
+from terminator.tls import proofs
 
 ONE, TWO = "127.0.0.1:1", "127.0.0.1:2"
 
@@ -14,7 +14,7 @@ ONE, TWO = "127.0.0.1:1", "127.0.0.1:2"
 def told() -> dict[str, object]:
     servers = (ServerNote(ONE, 1, False, 0), ServerNote(TWO, 2, True, 5))
     story = Explanation(sni="a.test", backend=BackendNote("b", "round_robin", servers), policy=TlsPolicy())
-    return tell(question("https://a.test/x"), story.ends("forwarded"), openssl.prove())
+    return tell(question("https://a.test/x"), story.ends("forwarded"), proofs.prove())
 
 
 def test_absent_is_not_null() -> None:

@@ -16,7 +16,7 @@ from terminator.report.page import page
 from terminator.report.preview import parse_policy, preview
 from terminator.report.summary import comparison_summary, preview_summary, summary
 from terminator.report.tally import Tally
-from terminator.tls.openssl import prove
+from terminator.tls.proofs import prove
 
 VOID = {"meta", "rect", "line", "circle", "polyline", "br", "link", "input"}
 

@@ -9,8 +9,9 @@ from terminator.config.model import TlsPolicy
 from terminator.errors import ConfigError
 from terminator.report.preview import judge, offered, parse_policy, preview
 from terminator.report.tally import Tally
-from terminator.tls.openssl import Capabilities, prove
+from terminator.tls.openssl import Capabilities
 from terminator.tls.policy import resolve
+from terminator.tls.proofs import prove
 
 ABLE = prove()
 ECDSA, RSA = frozenset({"ecdsa"}), frozenset({"rsa"})

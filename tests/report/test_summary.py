@@ -15,7 +15,7 @@ from terminator.report.preview import parse_policy, preview
 from terminator.report.summary import comparison_summary, preview_summary, summary
 from terminator.report.tally import Tally
 from terminator.report.text import comparison_text, report_text
-from terminator.tls.openssl import prove
+from terminator.tls.proofs import prove
 
 
 def tallied(events: Any, *, offers: bool = False) -> Tally:

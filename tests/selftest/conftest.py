@@ -17,7 +17,7 @@ from terminator.config.load import load
 from terminator.config.values import TcpAddress
 from terminator.selftest.caller import Caller
 from terminator.selftest.target import Door, Realm, realm_of
-from terminator.tls import openssl
+from terminator.tls import proofs
 from terminator.tls.openssl import Capabilities
 
 Handler = Callable[[socket.socket], None]
@@ -25,7 +25,7 @@ Handler = Callable[[socket.socket], None]
 
 @pytest.fixture(scope="session")
 def capabilities() -> Capabilities:
-    return openssl.prove()
+    return proofs.prove()
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from workshop import Authority, Workshop
 
 from terminator.config.model import TlsPolicy
-from terminator.tls.openssl import Capabilities, prove
+from terminator.tls.openssl import Capabilities
+from terminator.tls.proofs import prove
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,8 @@ from terminator.tls.handshake import (
 )
 from terminator.tls.handshake_facts import HandshakeFailed, handshake_event
 from terminator.tls.memory import path_of
-from terminator.tls.openssl import Capabilities, prove
+from terminator.tls.openssl import Capabilities
+from terminator.tls.proofs import prove
 from terminator.transport.alarms import Alarms
 from terminator.wire.client_hello import MAX_BYTES, ClientHello
 

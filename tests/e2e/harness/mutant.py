@@ -16,7 +16,7 @@ from typing import Any
 from terminator.cli import main
 from terminator.errors import HandshakeError
 from terminator.proxy import arrival, exchange, generation
-from terminator.tls import client_certificates, contexts, handshake, openssl, policy
+from terminator.tls import client_certificates, contexts, handshake, libssl, openssl, policy
 from terminator.tls.tickets import KEY_BYTES, Tickets
 from terminator.wire import client_hello, replies
 
@@ -52,10 +52,10 @@ def client_certificate_verified() -> None:
 
     def accept(context: ssl.SSLContext, *_: Any) -> None:
         if context.verify_mode != ssl.CERT_NONE:
-            library = openssl._library()
+            library = libssl.library()
             library.SSL_CTX_set_verify.argtypes = [ctypes.c_void_p, ctypes.c_int, kind]
             mode = 3 if context.verify_mode == ssl.CERT_REQUIRED else 1  # SSL_VERIFY_PEER, _FAIL_IF_NO_PEER_CERT
-            library.SSL_CTX_set_verify(openssl._context_pointer(context), mode, anything)
+            library.SSL_CTX_set_verify(libssl.context_pointer(context), mode, anything)
 
     after(contexts, "_set_client_authentication", accept)
 
