@@ -86,6 +86,8 @@ class TlsStream(Stream):
         """Closes with close_notify when it can be sent without waiting. Nobody may wait here any more, as nobody does
         when the task of the connection closes it: those that it started have ended before. So the loop need not be
         told (`notify_closing`); the kernel takes a closed descriptor out of its epoll."""
+        if not self.broken:
+            _cork(self.sock, True)  # close_notify leaves with the FIN, in one segment
         self._say_goodbye()
         self.sock.close()
 

@@ -71,6 +71,23 @@ async def test_bytes_go_both_ways(connection: Connection) -> None:
     assert connection.peer.recv(100) == b"answer"
 
 
+async def test_the_goodbye_and_the_end_of_the_connection_come_in_one_segment(connection: Connection) -> None:
+    connection.peer.send(b"question")
+    assert await connection.stream.receive() == b"question"
+    await connection.stream.send(b"answer")  # with it all that came is acknowledged
+    assert connection.peer.recv(100) == b"answer"
+    before = segments_in(connection.peer)
+    connection.stream.close()
+    assert connection.peer.recv(100) == b""
+    assert segments_in(connection.peer) == before + 1
+
+
+def segments_in(sock: socket.socket) -> int:
+    """tcpi_segs_in of <linux/tcp.h>."""
+    count: int = struct.unpack_from("=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144), 140)[0]
+    return count
+
+
 async def test_more_than_a_record_is_readable_without_the_kernel(connection: Connection) -> None:
     connection.peer.send(b"x" * 10)
     assert await connection.stream.receive(4) == b"xxxx"
