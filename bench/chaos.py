@@ -31,6 +31,8 @@ import sys
 import tempfile
 import time
 
+from stage import free_port
+
 SERVERS = 3
 SLOW_SECONDS = 0.2
 SETTLE_SECONDS = 2.0
@@ -281,11 +283,6 @@ async def until_serving(port, context):
             return
         await asyncio.sleep(0.05)
     raise SystemExit("a proxy does not start")
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
 
 
 def result(load, posts):

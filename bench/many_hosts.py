@@ -16,7 +16,6 @@ import datetime as dt
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from stage import free_port
 
 from terminator.service.admin_client import NotReachable, ask
 
@@ -63,11 +63,6 @@ class Authority:
             )
         )
         return {"chain": str(chain_file), "key": str(key_file)}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def wait_until_ready(daemon: subprocess.Popen[bytes], admin: str) -> None:

@@ -41,7 +41,7 @@ class Stage:
 
     def start_variant(self, name: str, edit: Callable[[str], str], program: str = TERMINATOR) -> int:
         """terminator with the configuration that `edit` makes of compare.py's. program: a command with {config}."""
-        compare.PORTS[name] = _free_port()
+        compare.PORTS[name] = free_port()
         text = (self.folder / "terminator.yaml").read_text()
         text = text.replace(str(compare.PORTS["terminator"]), str(compare.PORTS[name]))
         config = self.folder / f"{name}.yaml"
@@ -64,7 +64,7 @@ def stage() -> Iterator[Stage]:
     if reasons := hindrances():
         sys.exit(f"cannot measure here: {'; '.join(reasons)}")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
-    compare.PORTS.update({name: _free_port() for name in compare.PORTS})
+    compare.PORTS.update({name: free_port() for name in compare.PORTS})
     set_up = Stage(folder)
     known, compare.command = compare.command, set_up.command
     try:
@@ -85,6 +85,6 @@ def hindrances() -> list[str]:
     return reasons
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return int(sock.getsockname()[1])
