@@ -35,7 +35,7 @@ class Wording:
         self._entry = entry
         self._treatment = treatment
         self.request_id: str | None = None
-        """Set by `request_fields`, when ids are configured."""
+        """Set when it is first said, to the backend or in a configured text, if ids are configured."""
 
     def request_fields(self, prefix: str) -> Fields:
         """The fields of the request to the backend, the same each time. prefix: what was taken off its path."""
@@ -77,7 +77,7 @@ class Wording:
             "uri": lambda: head.target,
             "method": lambda: head.method,
             "scheme": lambda: "https",
-            "request.id": lambda: self.request_id,
+            "request.id": self._named,
             "tls.version": lambda: client.tls_version,
             "tls.cipher": lambda: client.tls_cipher,
             "tls.sni": lambda: client.server_name,
@@ -106,17 +106,21 @@ class Wording:
         return b""
 
     def _name_request(self) -> tuple[bytes, bytes] | None:
-        """The request id as a field: the client's own if it is trusted to give one, else a new one."""
+        """The request id as a field."""
+        name = self._named()
         settings = self._generation.config.request_id
-        if settings is None:
-            return None
-        name = settings.header.encode()
-        if self.request_id is not None:
-            return name, self.request_id.encode("latin-1")
-        own = next((value for field, value in self._head.fields if field == name.lower()), b"")
+        return None if name is None or settings is None else (settings.header.encode(), name.encode("latin-1"))
+
+    def _named(self) -> str | None:
+        """The request id, None when none is configured: the client's own if it is trusted to give one, else a new one;
+        the same each time."""
+        settings = self._generation.config.request_id
+        if settings is None or self.request_id is not None:
+            return self.request_id
+        own = next((value for field, value in self._head.fields if field == settings.header.lower().encode()), b"")
         trusted = parsed_networks(tuple(settings.trusted))
         if own and len(own) <= MAX_REQUEST_ID_BYTES and trusted and self._client.origin.within(trusted):
             self.request_id = own.decode("latin-1")
         else:
             self.request_id = os.urandom(16).hex()
-        return name, self.request_id.encode("latin-1")
+        return self.request_id

@@ -27,6 +27,23 @@ async def test_a_request_id_is_the_clients_own_only_if_it_may_give_one(
 
 
 @pytest.mark.parametrize(
+    "route",
+    [
+        {"path": "/", "redirect": {"to": "/{request.id}"}},
+        {"path": "/", "respond": {"body": ""}, "response_headers": {"set": {"X-Name": "{request.id}"}}},
+    ],
+)
+async def test_a_request_id_is_told_wherever_a_text_asks_for_it(
+    world: Any, receive_until: Any, route: dict[str, Any]
+) -> None:
+    async with world(routes=[route], request_id={}) as w, await w.connect() as client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        answer = await receive_until(client, b"\r\n\r\n")
+    [record] = w.told("http.request")
+    assert record.request_id.encode() in answer
+
+
+@pytest.mark.parametrize(
     ("source", "fields", "same"),
     [
         ("header:X-User", b"X-User: 7\r\n", True),
