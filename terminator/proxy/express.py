@@ -123,7 +123,7 @@ class Express:
     ) -> bool | None:
         """request: all of it, as it is to be sent. same: where `plan.head` is the head of another request."""
         client, traffic, group = self._client, self._traffic, plan.group
-        if traffic.draining or client.gone or not group.pace.may_try():
+        if traffic.draining or client.gone:
             return None
         begun = Begun(None, set(), plan.wording)
         try:
@@ -142,8 +142,8 @@ class Express:
             await back.send(request)
             begun.sent_at = sent_at = self._now()
             deadline.expect(BackendTimeout, patience.backend_response, "no response head in time", sent_at)
-            begun.received = answer = await back.receive_later(RECEIVE_BYTES)
-            plain = plain_answer(answer, traffic.http_date, plan.hsts, closing=not plan.head.keep_alive)
+            begun.received = await back.receive_later(RECEIVE_BYTES)
+            plain = plain_answer(begun.received, traffic.http_date, plan.hsts, closing=not plan.head.keep_alive)
             if plain is not None and not traffic.draining:
                 deadline.rest()
                 begun.status, begun.response_bytes, response = plain
@@ -153,7 +153,9 @@ class Express:
             begun.failure = error
             return await self._hand_over(plan, began_at, head_at, begun, same)
         if begun.status is None:
-            group.pace.other()
+            if begun.received:
+                group.pace.other()
+            self._plan = None
             return await self._hand_over(plan, began_at, head_at, begun, same)
         group.pace.plain()
         deadline.done()
@@ -251,7 +253,7 @@ def _plan(generation: Generation, client: Client, head: RequestHead) -> Plan | N
         if 0 < treatment.max_body_bytes < (head.content_length or 0):
             return None
         group = generation.backends[backend]
-        if group.announces_clients:
+        if group.announces_clients or not group.pace.may_try():
             return None
         wording = Wording(generation, client, head, entry, treatment)
         target, prefix = forwarded_target(treatment, head, wording.variable)

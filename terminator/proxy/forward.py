@@ -142,6 +142,7 @@ class Forward:
                 await relay.run()
             else:
                 lease.connection.take_over(self._head.method, begun.received)
+                begun.received = b""  # a long response shall not keep its beginning
                 await relay.take_over(begun)
             if relay.upgraded is not None:
                 deadline.done()
