@@ -15,7 +15,7 @@ from typing import Any
 
 from terminator.cli import main
 from terminator.errors import HandshakeError
-from terminator.proxy import arrival, exchange, generation
+from terminator.proxy import arrival, exchange, express, generation
 from terminator.tls import client_certificates, contexts, handshake, libssl, openssl, policy
 from terminator.tls.tickets import KEY_BYTES, Tickets
 from terminator.wire import client_hello, replies
@@ -86,11 +86,12 @@ def first_host(self: Any) -> Any:
 
 
 def host_must_match_sni() -> None:
-    def admit(self: Any) -> Any:
-        served, _ = self._generation.host_for_sni(self._client.server_name)
-        return self._generation.hosts.lookup(self._head.hostname) or served
+    def admit(generation: Any, client: Any, head: Any) -> Any:
+        served, _ = generation.host_for_sni(client.server_name)
+        return generation.hosts.lookup(head.hostname) or served
 
-    exchange.Exchange._admit_host = admit
+    for module in (exchange, express):
+        module.admit_host = admit
 
 
 def ticket_keys_per_host() -> None:
@@ -116,7 +117,7 @@ def context_per_host() -> None:
     def choose(self: Any, hello: Any) -> Any:
         choice = original(self, hello)
         if choice.host == "twin.test":
-            return replace(choice, context=self._generation.by_name["open.test"].context)
+            return replace(choice, context=self._generation.by_name["open.test"].choice.context)
         return choice
 
     arrival._Arrival._choose = choose
@@ -174,9 +175,9 @@ def hello_bounded() -> None:
     """What cannot become a ClientHello is waited for."""
     original = client_hello.parse
 
-    def parse(data: bytes, *, max_bytes: int) -> Any:
+    def parse(data: bytes) -> Any:
         try:
-            return original(data, max_bytes=max_bytes)
+            return original(data)
         except client_hello.HelloError as error:
             if error.reason in ("malformed_hello", "hello_too_large") and data[0] == 22:
                 return client_hello.NeedMore(65536)
@@ -191,16 +192,15 @@ def plain_http_refused() -> None:
 
 def proxy_header_from_trusted_peers_only() -> None:
     """Whoever sends a PROXY header is believed."""
-    original = arrival._Arrival._read_proxy_header
+    original = arrival._Arrival.shake_hands
 
-    async def read(self: Any, sock: socket.socket, accepted_at: float, seconds: float) -> None:
+    async def shake_hands(self: Any, sock: socket.socket, accepted_at: float) -> Any:
         await arrival.trio.lowlevel.wait_readable(sock)
         if sock.recv(6, socket.MSG_PEEK) == b"PROXY ":
-            await arrival.read_proxy_header(sock, accepted_at=accepted_at, deadline_seconds=seconds)
-        else:
-            await original(self, sock, accepted_at, seconds)
+            await arrival.read_proxy_header(sock, accepted_at=accepted_at, deadline_seconds=10)
+        return await original(self, sock, accepted_at)
 
-    arrival._Arrival._read_proxy_header = read
+    arrival._Arrival.shake_hands = shake_hands
 
 
 def proxy_header_required() -> None:
