@@ -42,11 +42,11 @@ RECEIVE_BYTES = 65536
 class Plan:
     """What was decided about a request, and holds for the next one with the same field lines and the same route."""
 
-    generation: Generation
+    generation: int
+    """Its number alone: a connection that waits for its next request shall not keep an old generation."""
     entry: HostEntry
     treatment: Treatment
     group: BackendGroup
-    wording: Wording
     head: RequestHead
     written: bytes
     """The head for the backend."""
@@ -57,11 +57,6 @@ class Plan:
     """The client's field lines with their empty line, where the plan may hold for the next request."""
     behind_target: bytes = b""
     """The rest of `written` then."""
-
-    @property
-    def may_hold_for_others(self) -> bool:
-        """Nothing in it depends on the request line."""
-        return self.treatment.constant and self.head.keep_alive and self.generation.config.request_id is None
 
 
 class Express:
@@ -80,8 +75,8 @@ class Express:
     async def serve_alike(self, began_at: float) -> bool | None:
         """Serves the request whose first bytes have been received if its field lines are those of the one before:
         whether another may follow on the connection. None when it is not for this lane: then nothing has been done."""
-        plan, traffic = self._plan, self._traffic
-        if plan is None or traffic.generation is not plan.generation:
+        plan, generation = self._plan, self._traffic.generation
+        if plan is None or plan.generation != generation.number:
             return None
         received = self._client.half.received()
         same = same_fields(received, plan.fields)
@@ -89,7 +84,7 @@ class Express:
             return None
         beginning, method, path, query, head_bytes = same
         content_bytes = plan.head.content_length or 0
-        if len(received) != head_bytes + content_bytes or head_bytes > plan.generation.config.limits.request_head:
+        if len(received) != head_bytes + content_bytes or head_bytes > generation.config.limits.request_head:
             return None
         try:
             route = plan.entry.routes.match(method, path, query, plan.head.fields)
@@ -100,39 +95,51 @@ class Express:
         request = beginning + plan.behind_target
         if content_bytes:
             request += received[head_bytes:]
-        return await self._forward(plan, began_at, began_at, request, method, same)
+        return await self._forward(generation, plan, began_at, began_at, request, method, same)
 
     async def serve(self, head: RequestHead, began_at: float, head_at: float) -> bool | None:
         """The same for a request whose head has been read, at `head_at`."""
         half = self._client.half
         raw = half.take_raw_head()
         self._plan = None
-        plan = _plan(self._traffic.generation, self._client, head)
-        if plan is None:
+        generation = self._traffic.generation
+        found = _plan(generation, self._client, head)
+        if found is None:
             return None
-        if plan.may_hold_for_others and (fields := field_lines_of(raw)) is not None:
+        plan, wording = found
+        lasting = head.keep_alive and plan.treatment.constant and wording.request_id is None
+        if lasting and (fields := field_lines_of(raw)) is not None:
             plan.fields = fields
             plan.behind_target = plan.written[plan.written.index(b" HTTP/1.1\r\n") :]
             self._plan = plan
         if head.content_length or not half.request_complete:
             return None
-        return await self._forward(plan, began_at, head_at, plan.written, head.method, None)
+        return await self._forward(generation, plan, began_at, head_at, plan.written, head.method, None, wording)
 
     async def _forward(
-        self, plan: Plan, began_at: float, head_at: float, request: bytes, method: str, same: SameFields | None
+        self,
+        generation: Generation,
+        plan: Plan,
+        began_at: float,
+        head_at: float,
+        request: bytes,
+        method: str,
+        same: SameFields | None,
+        wording: Wording | None = None,
     ) -> bool | None:
-        """request: all of it, as it is to be sent. same: where `plan.head` is the head of another request."""
+        """request: all of it, as it is to be sent. same: where `plan.head` is the head of another request; else this
+        one's `wording`."""
         client, traffic, group = self._client, self._traffic, plan.group
         if traffic.draining or client.gone:
             return None
-        begun = Begun(None, set(), plan.wording)
+        begun = Begun(None, set(), wording)
         try:
             begun.found = lease = group.lease_now(tried=begun.tried, hash_key=plan.hash_key, fresh=False)
         except NoServer:
             return None
         group.budget.request(began_at)
         if not isinstance(lease, Lease):
-            return await self._hand_over(plan, began_at, head_at, begun, same)
+            return await self._hand_over(generation, plan, began_at, head_at, begun, same)
         deadline, patience = client.deadline, plan.treatment.patience
         front, back = client.half.stream, lease.connection.stream
         front.stall_seconds = back.stall_seconds = patience.body_idle
@@ -151,12 +158,12 @@ class Express:
                 await front.send(response)
         except BaseException as error:
             begun.failure = error
-            return await self._hand_over(plan, began_at, head_at, begun, same)
+            return await self._hand_over(generation, plan, began_at, head_at, begun, same)
         if begun.status is None:
             if begun.received:
                 group.pace.other()
             self._plan = None
-            return await self._hand_over(plan, began_at, head_at, begun, same)
+            return await self._hand_over(generation, plan, began_at, head_at, begun, same)
         group.pace.plain()
         deadline.done()
         now = self._now()
@@ -171,10 +178,10 @@ class Express:
         return plan.head.keep_alive and not front.broken
 
     async def _hand_over(
-        self, plan: Plan, began_at: float, head_at: float, begun: Begun, same: SameFields | None
+        self, generation: Generation, plan: Plan, began_at: float, head_at: float, begun: Begun, same: SameFields | None
     ) -> bool:
         """The ordinary way takes this exchange from where it stands. What it has to read of it, it reads alike."""
-        client, half, limits = self._client, self._client.half, plan.generation.config.limits
+        client, half, limits = self._client, self._client.half, generation.config.limits
         if same is None:
             head = plan.head
         else:
@@ -182,14 +189,13 @@ class Express:
             assert read is not None
             head = read
             half.take_raw_head()
-            begun.wording = None  # it is of another request
             if begun.sent_at:
                 while half.body_now():
                     continue  # it has been sent
         if begun.status is not None:
             half.response_begun = True
             half.response_bytes = begun.response_bytes
-        exchange = Exchange(self._traffic, client, head, began_at, head_at, plan.generation)
+        exchange = Exchange(self._traffic, client, head, began_at, head_at, generation)
         await exchange.run(begun)
         return exchange.reusable and not half.stream.broken
 
@@ -216,8 +222,8 @@ class Express:
             http_request(
                 self._client,
                 plan.head if same is None else _head(plan.head, same),
-                generation=plan.generation.number,
-                request_id=plan.wording.request_id,
+                generation=plan.generation,
+                request_id=begun.wording.request_id if begun.wording is not None else None,
                 host=plan.entry.name,
                 treatment=plan.treatment,
                 server=lease.server.key,
@@ -236,7 +242,7 @@ class Express:
         )
 
 
-def _plan(generation: Generation, client: Client, head: RequestHead) -> Plan | None:
+def _plan(generation: Generation, client: Client, head: RequestHead) -> tuple[Plan, Wording] | None:
     """None for a request that is not for the lane; what it is refused for, if anything, the ordinary way tells."""
     if head.version != "1.1" or head.framing is Framing.CHUNKED or head.method == "HEAD" or head.path == "*":
         return None
@@ -259,17 +265,17 @@ def _plan(generation: Generation, client: Client, head: RequestHead) -> Plan | N
         target, prefix = forwarded_target(treatment, head, wording.variable)
     except ClientError:
         return None
-    return Plan(
-        generation,
+    plan = Plan(
+        generation.number,
         entry,
         treatment,
         group,
-        wording,
         head,
         write_request_head(head.method, target, wording.request_fields(prefix)),
         b"" if entry.hsts is None else b"Strict-Transport-Security: %b\r\n" % entry.hsts,
         wording.hash_key(group.backend.hash_key),
     )
+    return plan, wording
 
 
 def _head(before: RequestHead, same: SameFields) -> RequestHead:
