@@ -216,7 +216,8 @@ class Load:
                     streams = await asyncio.open_connection(
                         "127.0.0.1", self.port, ssl=self.context, server_hostname="localhost"
                     )
-                status, keep = await asyncio.wait_for(self.exchange(*streams, kind, ident), 20)
+                async with asyncio.timeout(20):  # wait_for loses a cancellation that meets an answer (Python 3.11)
+                    status, keep = await self.exchange(*streams, kind, ident)
             except (TimeoutError, OSError, asyncio.IncompleteReadError, ssl.SSLError) as error:
                 status, keep = type(error).__name__, False
             if not keep and streams is not None:
