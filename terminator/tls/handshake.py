@@ -111,7 +111,11 @@ async def handshake(
     attempt.alarm.set(accepted_at + deadline_seconds)
     try:
         try:
-            return await attempt.run(choose)
+            hello = await attempt.read_hello()
+            choice = attempt.select(hello, choose)
+            if isinstance(choice, Passthrough):
+                return attempt.pass_on(choice)
+            return await attempt.shake_hands(hello, choice)
         except HandshakeError as caught:
             error = caught
             attempt.alarm.end()
@@ -147,48 +151,7 @@ class _Attempt:
         self.capabilities = capabilities
         self.answer = b""
 
-    async def run(self, choose: Choose) -> Established | PassedThrough:
-        hello = await self._read_hello()
-        choice = choose(hello)
-        self.facts.host = choice.host
-        if isinstance(choice, Refusal):
-            raise self._refused(choice.reason, "select", choice.detail)
-        if isinstance(choice, Passthrough):
-            self.facts.finish()
-            self.alarm.end()
-            return PassedThrough(self.sock, choice, self.facts)
-        offered = hello.offer.alpn
-        if offered and choice.alpn and set(offered).isdisjoint(choice.alpn):
-            theirs, ours = hello.offer.alpn_text or "nothing known", b", ".join(choice.alpn).decode()
-            text = f"the client offers {theirs}, the host speaks {ours}"
-            raise self._refused("no_application_protocol", "select", text)
-        tls = await self._shake_hands(hello, choice)
-        self.alarm.off()
-        stream = TlsStream(tls, ends_alone=self.capabilities.close_notify)
-        return Established(stream, choice, self.facts, self.alarm)
-
-    def time_is_up(self) -> None:
-        """Whoever waits for the client waits no longer."""
-        self.late = True
-        if self.sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self.sock)
-
-    async def _wait(self, until: Callable[[socket.socket], Awaitable[None]]) -> None:
-        if not self.late:
-            try:
-                return await until(self.sock)
-            except trio.ClosedResourceError:
-                if not self.late:
-                    raise
-        phase = self.facts.phase
-        raise HandshakeError(
-            "timeout", phase, f"not done within {self.deadline_seconds:g} s, waiting for {WAITS[phase]}"
-        )
-
-    async def _wait_readable(self) -> None:
-        await self._wait(trio.lowlevel.wait_readable)
-
-    async def _read_hello(self) -> ClientHello:
+    async def read_hello(self) -> ClientHello:
         facts = self.facts
         try:
             hello = await look(self.sock, client_hello.parse, self._hello_begins, self._wait_readable)
@@ -208,23 +171,25 @@ class _Attempt:
     def _hello_begins(self) -> None:
         self.facts.turn("hello")
 
-    def _unreadable(self, refusal: HelloError) -> HandshakeError:
-        reason: str = refusal.reason
-        if reason == "not_tls" and proxy_header.could_be(self.sock.recv(16, socket.MSG_PEEK)):
-            return HandshakeError("proxy_header_unexpected", "hello", "a PROXY header from a peer that is not trusted")
-        if reason in ("plain_http", "http_proxy_request"):
-            self.answer = replies.PLAIN_HTTP_ON_TLS_PORT
-            return HandshakeError(reason, "hello", str(refusal))
-        return self._refused(reason, "hello", str(refusal))
+    def select(self, hello: ClientHello, choose: Choose) -> Choice | Passthrough:
+        choice = choose(hello)
+        self.facts.host = choice.host
+        if isinstance(choice, Refusal):
+            raise self._refused(choice.reason, "select", choice.detail)
+        if isinstance(choice, Choice):
+            offered = hello.offer.alpn
+            if offered and choice.alpn and set(offered).isdisjoint(choice.alpn):
+                theirs, ours = hello.offer.alpn_text or "nothing known", b", ".join(choice.alpn).decode()
+                text = f"the client offers {theirs}, the host speaks {ours}"
+                raise self._refused("no_application_protocol", "select", text)
+        return choice
 
-    def _refused(self, reason: str, phase: str, detail: str) -> HandshakeError:
-        """A refusal of our own, with the alert that says so."""
-        alert = OWN_ALERTS.get(reason)
-        if alert is not None:
-            self.answer = alert_record(alert)
-        return HandshakeError(reason, phase, detail, alert_sent=alert)
+    def pass_on(self, choice: Passthrough) -> PassedThrough:
+        self.facts.finish()
+        self.alarm.end()
+        return PassedThrough(self.sock, choice, self.facts)
 
-    async def _shake_hands(self, hello: ClientHello, choice: Choice) -> ssl.SSLSocket:
+    async def shake_hands(self, hello: ClientHello, choice: Choice) -> Established:
         facts = self.facts
         facts.turn("flight")
         try:
@@ -250,12 +215,13 @@ class _Attempt:
             if isinstance(self.sock, ssl.SSLSocket):
                 facts.shown = shown.shown(self.sock)
             raise classify(broken, "handshake", tls13=_would_be_tls13(hello, choice.context)) from broken
-        self._note_agreement(tls, choice)
+        self._note_agreement(tls, hello, choice)
         if choice.admit is not None:
             self._admit(tls, choice.admit)
         facts.finish()
         facts.spans.setdefault("client", 0.0)  # its answer was there before OpenSSL had asked for it: no wait at all
-        return tls
+        self.alarm.off()
+        return Established(TlsStream(tls, ends_alone=self.capabilities.close_notify), choice, facts, self.alarm)
 
     def _admit(self, tls: ssl.SSLSocket, admit: Callable[[ssl.SSLSocket], ClientCertificate | None]) -> None:
         try:
@@ -266,14 +232,15 @@ class _Attempt:
         if self.capabilities.messages and tls.context.verify_mode != ssl.CERT_NONE:
             shown.ignore(tls)
 
-    def _note_agreement(self, tls: ssl.SSLSocket, choice: Choice) -> None:
+    def _note_agreement(self, tls: ssl.SSLSocket, hello: ClientHello, choice: Choice) -> None:
         facts = self.facts
         cipher = tls.cipher()
         facts.cipher = cipher[0] if cipher else None
         version = tls.version() or ""
         facts.protocol_version = VERSIONS.get(version, version) or None
         facts.resumed = tls.session_reused
-        facts.alpn = tls.selected_alpn_protocol()
+        if hello.offer.alpn:
+            facts.alpn = tls.selected_alpn_protocol()
         if self.capabilities.group_name:
             facts.group = openssl.group_name(tls)
         if not facts.resumed:  # else no certificate was shown
@@ -287,6 +254,43 @@ class _Attempt:
         elif self.capabilities.served_key_type:
             facts.certificate_key = openssl.served_key_type(tls)
             facts.certificate_serial = certificates.get(facts.certificate_key or "")
+
+    def _unreadable(self, refusal: HelloError) -> HandshakeError:
+        reason: str = refusal.reason
+        if reason == "not_tls" and proxy_header.could_be(self.sock.recv(16, socket.MSG_PEEK)):
+            return HandshakeError("proxy_header_unexpected", "hello", "a PROXY header from a peer that is not trusted")
+        if reason in ("plain_http", "http_proxy_request"):
+            self.answer = replies.PLAIN_HTTP_ON_TLS_PORT
+            return HandshakeError(reason, "hello", str(refusal))
+        return self._refused(reason, "hello", str(refusal))
+
+    def _refused(self, reason: str, phase: str, detail: str) -> HandshakeError:
+        """A refusal of our own, with the alert that says so."""
+        alert = OWN_ALERTS.get(reason)
+        if alert is not None:
+            self.answer = alert_record(alert)
+        return HandshakeError(reason, phase, detail, alert_sent=alert)
+
+    def time_is_up(self) -> None:
+        """Whoever waits for the client waits no longer."""
+        self.late = True
+        if self.sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self.sock)
+
+    async def _wait(self, until: Callable[[socket.socket], Awaitable[None]]) -> None:
+        if not self.late:
+            try:
+                return await until(self.sock)
+            except trio.ClosedResourceError:
+                if not self.late:
+                    raise
+        phase = self.facts.phase
+        raise HandshakeError(
+            "timeout", phase, f"not done within {self.deadline_seconds:g} s, waiting for {WAITS[phase]}"
+        )
+
+    async def _wait_readable(self) -> None:
+        await self._wait(trio.lowlevel.wait_readable)
 
     async def say_goodbye(self, error: HandshakeError) -> None:
         """Sends our answer if there is one, and sees to it that it, or OpenSSL's alert, arrives."""

@@ -63,7 +63,8 @@ class Alarms:
 
     def place(self, alarm: Alarm) -> None:
         """For `Alarm`: puts it where its time is due, if that is before where it is."""
-        self.drop(alarm)
+        if alarm._tick != _NEVER:
+            self.drop(alarm)
         # Never where the wheel has been already; a time too far away to be counted in ticks is no limit.
         tick = max(math.ceil(alarm.at / TICK_SECONDS), self._turned + 1) if alarm.at < _FAR else _NEVER
         if tick != _NEVER:
