@@ -55,7 +55,7 @@ async def accept(
     emit: Callable[[Event], None],
 ) -> None:
     """Until cancelled: `handle(listening, sock, peer, accepted_at)` starts the task of each connection."""
-    sock = listening.sock
+    sock, clock = listening.sock, trio.lowlevel.current_clock()
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it on Linux
     noticed_at = float("-inf")
@@ -86,7 +86,7 @@ async def accept(
                     raise  # the listening socket itself is gone: a defect, not the peer's doing
                 continue  # the peer was gone before it was accepted (ECONNABORTED and the network's errors, accept(2))
             accepted.setblocking(False)
-            handle(listening, accepted, peer, trio.current_time())
+            handle(listening, accepted, peer, clock.current_time())
 
 
 def take_waiting(

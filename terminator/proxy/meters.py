@@ -113,11 +113,10 @@ class Meters:
             return
         if meters.group is not None:
             meters.group.inc()
-        phases, total = meters.phases, 0.0
-        for phase, seconds in facts.spans.items():
+        phases, spans = meters.phases, facts.spans
+        for phase, seconds in spans.items():
             phases[phase].observe(seconds)
-            total += seconds
-        phases["total"].observe(total)
+        phases["total"].observe(sum(spans.values()))
 
     def _handshake_meters(
         self,
