@@ -80,6 +80,7 @@ class Exchange:
             await self._answer_error(caught)
         finally:
             self._record(error)
+            error = None  # its traceback knows this very frame
 
     async def _serve(self, begun: Begun | None) -> None:
         self._entry = entry = admit_host(self._generation, self._client, self._head)

@@ -77,21 +77,25 @@ class Forward:
         first: BackendError | None = None
         if begun is None:
             group.budget.request(trio.current_time())
-        while True:
-            try:
-                return await self._attempt(target, fields, tried, fresh, begun)
-            except BackendError as error:
-                if first is not None and isinstance(error, NoServer):
-                    self.retries -= 1
-                    raise first from error  # no other server was left; the answer tells of the one that was tried
-                first = error
-                if self._client.half.response_begun or not self._may_retry(error):
-                    raise
-                fresh = self.lease is not None and self.lease.reused and isinstance(error, BackendClosed)
-                if fresh and self.lease is not None:
-                    tried.discard(self.lease.server.key)  # a kept connection was dead; that says nothing of its server
-                self.retries += 1
-                begun = None
+        try:
+            while True:
+                try:
+                    return await self._attempt(target, fields, tried, fresh, begun)
+                except BackendError as error:
+                    if first is not None and isinstance(error, NoServer):
+                        self.retries -= 1
+                        raise first from error  # no other server was left; the answer tells of the one that was tried
+                    first = error
+                    if self._client.half.response_begun or not self._may_retry(error):
+                        raise
+                    fresh = self.lease is not None and self.lease.reused and isinstance(error, BackendClosed)
+                    if fresh and self.lease is not None:
+                        # A kept connection was dead; that says nothing of its server.
+                        tried.discard(self.lease.server.key)
+                    self.retries += 1
+                    begun = None
+        finally:
+            first = None  # its traceback knows this very frame
 
     def _may_retry(self, error: BackendError) -> bool:
         return retries.may_retry(
@@ -162,6 +166,7 @@ class Forward:
                 for key in tried - before:  # there was no connection to it
                     self.server = key
                     self._traffic.meters.attempt(group.name, key, failure.reason, None, None)
+            failure = None  # its traceback knows this very frame
 
     async def _lease(self, tried: set[str], fresh: bool, begun: Begun | None) -> Lease:
         group = self._group

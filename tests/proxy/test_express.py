@@ -5,6 +5,7 @@ bytes, the records and the counts are the same. Only how many exchanges the lane
 from __future__ import annotations
 
 import dataclasses
+import gc
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -13,7 +14,11 @@ import pytest
 import trio
 import trio.testing
 
+from terminator.backend.group import Lease
+from terminator.errors import BackendError
+from terminator.proxy.exchange import Exchange
 from terminator.proxy.express import Express
+from terminator.proxy.relay import Relay
 from terminator.telemetry.board import Distribution
 
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test\r\nCookie: a=b\r\n\r\n"
@@ -328,6 +333,34 @@ async def test_both_ways_are_the_same(hold: Hold, talk: Talk) -> None:
     assert ordinary.taken == 0
     assert express.taken == talk.taken
     assert len(express.records) == len(express.client)
+
+
+FAILURES: dict[str, list[Said]] = {
+    "closed": [Close],
+    "closed amid its head": [OK[:20], Pause, Close],
+    "no HTTP": [b"ICY 200 OK\r\n\r\n"],
+    "silent": [],
+}
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+@pytest.mark.parametrize("said", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("request_bytes", [GET, POST], ids=["GET", "POST"])
+async def test_a_failure_leaves_nothing_for_the_garbage_collector(
+    hold: Hold, lane: bool, said: list[Said], request_bytes: bytes
+) -> None:
+    """Under an outage each failing exchange would else keep its client and its connections until a collection."""
+    talk = Talk("", [(request_bytes, [OK]), (request_bytes, said)], 0, {}, {"timeouts": {"backend_response": "50ms"}})
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        await hold(talk, lane)
+        left = [type(one) for one in gc.get_objects() if isinstance(one, (Lease, Relay, Exchange, BackendError))]
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert left == []
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
