@@ -21,7 +21,6 @@ from terminator.errors import BackendTimeout, BadRequest, ClientError, NoServer
 from terminator.proxy.exchange import Exchange, admit_host
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation, HostEntry
-from terminator.proxy.meters import PlainExchange
 from terminator.proxy.recording import http_request
 from terminator.proxy.relay import Begun
 from terminator.proxy.treatment import Treatment, forwarded_target
@@ -62,14 +61,12 @@ class Plan:
 class Express:
     """The lane of one client connection."""
 
-    __slots__ = ("_client", "_counted", "_meters", "_now", "_plan", "_traffic")
+    __slots__ = ("_client", "_now", "_plan", "_traffic")
 
     def __init__(self, traffic: Traffic, client: Client) -> None:
         self._traffic = traffic
         self._client = client
         self._plan: Plan | None = None
-        self._counted: tuple[Treatment, str, int, str] | None = None
-        self._meters: PlainExchange | None = None
         self._now: Callable[[], float] = trio.lowlevel.current_clock().current_time
 
     async def serve_alike(self, began_at: float) -> bool | None:
@@ -170,7 +167,9 @@ class Express:
         lease.give_back(now, None, begun.status, reusable=True)
         if same is not None:
             client.half.forget_received()
-        meters = self._meters_for(plan, method, begun.status, lease.server.key)
+        meters = traffic.meters.plain_exchange(
+            plan.entry.name, plan.treatment.name, method, begun.status, group.name, lease.server.key
+        )
         content_bytes = plan.head.content_length or 0
         meters.count(now - began_at, answered_at - sent_at, content_bytes, begun.response_bytes)
         if traffic.logs_requests:
@@ -198,15 +197,6 @@ class Express:
         exchange = Exchange(self._traffic, client, head, began_at, head_at, generation)
         await exchange.run(begun)
         return exchange.reusable and not half.stream.broken
-
-    def _meters_for(self, plan: Plan, method: str, status: int, server: str) -> PlainExchange:
-        wanted = (plan.treatment, method, status, server)
-        if self._meters is None or self._counted != wanted:
-            self._counted = wanted
-            self._meters = self._traffic.meters.plain_exchange(
-                plan.entry.name, plan.treatment.name, method, status, plan.group.name, server
-            )
-        return self._meters
 
     def _record(
         self,

@@ -55,6 +55,7 @@ class Meters:
         self._handles: dict[Hashable, object] = {}
         self._handshakes: dict[tuple[str, str | None, str | None, bool | None, str | None, bool], _HandshakeMeters] = {}
         self._answers: dict[tuple[str | None, str | None, str, int | None], tuple[Counter, Histogram]] = {}
+        self._plain: dict[tuple[str, str, str, int, str, str], PlainExchange] = {}
         self._attempts: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._moved: tuple[Counter, Counter] | None = None
 
@@ -171,12 +172,14 @@ class Meters:
     def plain_exchange(
         self, host: str, route: str, method: str, status: int, backend: str, server: str
     ) -> PlainExchange:
-        """Where exchanges of one kind, with a kept connection and without an error, are counted; to be kept."""
-        return PlainExchange(
-            self._answer(host, route, method_label(method), status),
-            self._attempted(backend, server),
-            self._bytes(),
-        )
+        """Where exchanges of one kind, with a kept connection and without an error, are counted."""
+        kind = (host, route, method_label(method), status, backend, server)
+        found = self._plain.get(kind)
+        if found is None:
+            found = self._plain[kind] = PlainExchange(
+                self._answer(*kind[:4]), self._attempted(backend, server), self._bytes()
+            )
+        return found
 
     def _answer(
         self, host: str | None, route: str | None, method: str, status: int | None
