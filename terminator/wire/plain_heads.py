@@ -43,7 +43,7 @@ _ANSWER = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9]{2}) %b*\r\n%b(Content-Length: (0|[1-9][0-9]{0,17})\r\n)(%b)\r\n"
     % (VALUE, _FIELDS, _FIELDS)
 )
-_PERSISTENCE = re.compile(rb"\r\n(?:Connection: keep-alive|Keep-Alive: [!-~ ]*)(?=\r\n)")
+_PERSISTENCE = re.compile(rb"\r\n(?:Connection: [Kk]eep-[Aa]live|Keep-Alive: [!-~ ]*)(?=\r\n)")
 _VIA = b"Via: 1.1 terminator\r\n"
 _CLOSING = b"Connection: close\r\n\r\n"
 _WITHOUT_CONTENT = {b"204", b"304"}
@@ -89,7 +89,7 @@ def plain_answer(
     closing: no other request will be read on the client's connection
     """
     head, blank, content = data.partition(b"\r\n\r\n")
-    if b"\r\nConnection: keep-alive" in head:
+    if b"\r\nConnection: " in head:
         # One line of each: the ordinary way refuses too many.
         head = _PERSISTENCE.sub(b"", head + b"\r\n", 2)[:-2]
     found = _ANSWER.match(head + b"\r\n\r\n")

@@ -26,6 +26,9 @@ RECORDED = {
     b"Content-Type: text/html\r\nContent-Length: 2\r\nLast-Modified: Tue, 04 Feb 2025 12:00:00 GMT\r\n"
     b"Connection: keep-alive\r\n"
     b'ETag: "67a1f0c0-267"\r\nAccept-Ranges: bytes\r\n\r\nok',
+    "Apache": b"HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 09:00:00 GMT\r\nServer: Apache/2.4.62 (Debian)\r\n"
+    b'Last-Modified: Tue, 04 Feb 2025 12:00:00 GMT\r\nETag: "2-62d4f"\r\nAccept-Ranges: bytes\r\nContent-Length: 2\r\n'
+    b"Keep-Alive: timeout=5, max=100\r\nConnection: Keep-Alive\r\nContent-Type: text/html\r\n\r\nok",
     "gunicorn and Django": b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Sat, 21 Nov 2026 09:00:00 GMT\r\n"
     b"Connection: keep-alive\r\nContent-Type: text/html; charset=utf-8\r\nX-Frame-Options: DENY\r\nVary: Cookie\r\n"
     b"Content-Length: 2\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: same-origin\r\n"
@@ -103,7 +106,15 @@ ODD_LINE = st.one_of(
 # Most lines are plain, so that most answers with a few of them are taken, and the odd one meets a head that is not odd
 # for another reason already.
 LINES = st.lists(
-    st.one_of(PLAIN_LINE, PLAIN_LINE, PLAIN_LINE, st.just(b"Connection: keep-alive"), PLAIN_LINE, ODD_LINE), max_size=3
+    st.one_of(
+        PLAIN_LINE,
+        PLAIN_LINE,
+        PLAIN_LINE,
+        st.sampled_from([b"Connection: keep-alive", b"Connection: Keep-Alive"]),
+        PLAIN_LINE,
+        ODD_LINE,
+    ),
+    max_size=3,
 )
 ANSWERS = st.builds(
     lambda line, before, length, after, content: b"\r\n".join([line, *before, *length, *after, b"", content]),
@@ -151,6 +162,14 @@ def test_names_with_a_spelling_of_their_own_stand_as_they_are_written(name: byte
     regular = b"-".join(part.capitalize() for part in name.split(b"-"))
     if regular != name:
         assert lane(data % regular) is None  # it is to be sent on in its customary case
+
+
+@pytest.mark.parametrize("line", [b"Connection: keep-alive", b"Keep-Alive: timeout=5"])
+def test_more_than_two_lines_of_persistence_are_not_plain(line: bytes) -> None:
+    """The ordinary way bounds how many there may be, and how long their values are together."""
+    data = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n%bContent-Length: 0\r\n\r\n"
+    assert lane(data % (line + b"\r\n")) == ordinarily(data % (line + b"\r\n"), None)
+    assert lane(data % ((line + b"\r\n") * 2)) is None
 
 
 def test_a_name_as_long_as_names_may_be_is_none_of_the_lane_s() -> None:
