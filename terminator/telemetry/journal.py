@@ -299,8 +299,9 @@ class Journal:
         }
         if self._worker is not None:
             fields["worker"] = self._worker
-        values = plan.reader(event)
-        fields |= {name: value for name, value in zip(plan.names, values, strict=True) if value is not None}
+        for name, value in zip(plan.names, plan.reader(event), strict=True):  # faster than a second dict, merged
+            if value is not None:
+                fields[name] = value
         for name in plan.rounded:
             if name in fields:
                 fields[name] = round(fields[name], 3)
