@@ -152,6 +152,8 @@ class Express:
                 deadline.rest()
                 begun.status, begun.response_bytes, response = plain
                 begun.answered_at = answered_at = self._now()
+                if not plan.head.keep_alive:
+                    front.last_words()
                 await front.send(response)
         except BaseException as error:
             begun.failure = error

@@ -29,13 +29,14 @@ class TlsStream(Stream):
     wants_read: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLWantReadError,)
     wants_write: ClassVar[tuple[type[OSError], ...]] = (ssl.SSLWantWriteError,)
 
-    __slots__ = ("_ends_alone",)
+    __slots__ = ("_corked", "_ends_alone")
 
     sock: ssl.SSLSocket
 
     def __init__(self, sock: ssl.SSLSocket, *, ends_alone: bool = False) -> None:
         super().__init__(sock, ClientGone, ClientStalled)
         self._ends_alone = ends_alone
+        self._corked = False
 
     def is_end(self, error: OSError) -> bool | None:
         """close_notify is an error to `ssl` once we have sent ours; an end without one has no class of its own in some
@@ -48,15 +49,26 @@ class TlsStream(Stream):
 
     def send_now(self, data: Bytes) -> int:
         """The records of `data` leave in as few segments as they fit, instead of one each that would wake the peer too.
-        The cork never outlasts the call: the rest of a corked segment would be held back for 200 ms (tcp(7))."""
+        The cork outlasts the call for last words alone: the rest of a corked segment is held back for 200 ms."""
         if len(data) <= RECORD_BYTES:
             return super().send_now(data)
+        if self._corked:
+            return self._send_pieces(data)
         corked = _cork(self.sock, True)
         try:
             return self._send_pieces(data)
         finally:
             if corked:
                 _cork(self.sock, False)
+
+    def last_words(self) -> None:
+        """They leave in one segment with close_notify."""
+        self._corked = _cork(self.sock, True)
+
+    def _uncork(self) -> None:
+        if self._corked:
+            self._corked = False
+            _cork(self.sock, False)
 
     def _send_pieces(self, data: Bytes) -> int:
         if len(data) <= PIECE_BYTES:
@@ -80,15 +92,15 @@ class TlsStream(Stream):
         """Sends close_notify (RFC 8446 §6.1), which ends our direction; the TCP connection stays whole, since peers
         may take its half-close for the end of both. Not after a truncated body: see `give_up`."""
         self._say_goodbye()
+        self._uncork()
         self.broken = True
 
     def close(self) -> None:
         """Closes with close_notify when it can be sent without waiting. Nobody may wait here any more, as nobody does
         when the task of the connection closes it: those that it started have ended before. So the loop need not be
         told (`notify_closing`); the kernel takes a closed descriptor out of its epoll."""
-        if not self.broken:
-            _cork(self.sock, True)  # close_notify leaves with the FIN, in one segment
         self._say_goodbye()
+        self._uncork()  # before closing, which resets the connection and drops what waits if there are bytes unread
         self.sock.close()
 
     def _say_goodbye(self) -> None:
@@ -107,7 +119,8 @@ class TlsStream(Stream):
 
 
 def _cork(sock: ssl.SSLSocket, on: bool) -> bool:
-    """Whether it could be done: a Unix socket has no segments to fill."""
+    """TCP_CORK (tcp(7)): while it is on, only whole segments leave. Whether it could be done: a Unix socket has no
+    segments to fill."""
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
     except OSError:

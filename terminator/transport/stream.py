@@ -195,6 +195,10 @@ class Stream:
     def resume(self) -> None:
         self.interruption = None
 
+    def last_words(self) -> None:
+        """What is sent from now on may leave together with the end of the stream: `end` or `close` must follow it
+        without a wait."""
+
     async def end(self) -> None:
         """Tells the peer that nothing more will be sent; receiving goes on. Never raises for a peer that is gone."""
         if not self.broken:

@@ -71,21 +71,45 @@ async def test_bytes_go_both_ways(connection: Connection) -> None:
     assert connection.peer.recv(100) == b"answer"
 
 
-async def test_the_goodbye_and_the_end_of_the_connection_come_in_one_segment(connection: Connection) -> None:
-    connection.peer.send(b"question")
-    assert await connection.stream.receive() == b"question"
-    await connection.stream.send(b"answer")  # with it all that came is acknowledged
-    assert connection.peer.recv(100) == b"answer"
+@pytest.mark.parametrize("how", ["close", "end"])
+async def test_last_words_and_the_goodbye_come_in_one_segment(connection: Connection, how: str) -> None:
     before = segments_in(connection.peer)
-    connection.stream.close()
+    connection.stream.last_words()
+    await connection.stream.send(b"answer")
+    if how == "close":
+        connection.stream.close()
+    else:
+        await connection.stream.end()
+        assert not connection.stream.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+    assert connection.peer.recv(100) == b"answer"
     assert connection.peer.recv(100) == b""
     assert segments_in(connection.peer) == before + 1
 
 
+async def test_long_last_words_arrive_whole(connection: Connection) -> None:
+    connection.stream.last_words()
+    data = os.urandom(100_000)
+    assert connection.stream.send_now(data) == len(data)
+    connection.stream.close()
+    received = b""
+    while more := connection.peer.recv(65536):
+        received += more
+    assert received == data
+
+
+async def test_last_words_reach_a_peer_that_sends_on(connection: Connection) -> None:
+    """What it sends is not read any more, so that closing resets the connection."""
+    connection.stream.last_words()
+    await connection.stream.send(b"answer")
+    connection.peer.send(b"one more")
+    await trio.lowlevel.wait_readable(connection.stream.sock)
+    connection.stream.close()
+    assert connection.peer.recv(100) == b"answer"
+
+
 def segments_in(sock: socket.socket) -> int:
-    """tcpi_segs_in of <linux/tcp.h>."""
-    count: int = struct.unpack_from("=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144), 140)[0]
-    return count
+    """With data: `tcpi_data_segs_in` of struct tcp_info (linux/tcp.h)."""
+    return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)[152:156], "little")
 
 
 async def test_more_than_a_record_is_readable_without_the_kernel(connection: Connection) -> None:
