@@ -1,10 +1,10 @@
 """Heads that need no reading, found out by one match each: the express lane sends them on almost as they came.
 
 A request whose field lines are, byte for byte, those of the request before on its connection means what that one meant;
-only its request line is new. A response is sent on as it is when every name stands in its customary case, every value
-as `writing` would write it, and no field asks for anything but Content-Length. What differs in the least from that is
-None here, and is read by `request_head` and `response_head`: this module decides nothing that they would decide
-otherwise (tests/wire/test_plain_heads.py).
+only its request line is new. A response is sent on as it is when every name stands in its customary case (or all in
+lower case, which is mended), every value as `writing` would write it, and no field asks for anything but
+Content-Length. What differs in the least from that is None here, and is read by `request_head` and `response_head`:
+this module decides nothing that they would decide otherwise (tests/wire/test_plain_heads.py).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _ANSWER = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9]{2}) %b*\r\n%b(Content-Length: (0|[1-9][0-9]{0,17})\r\n)(%b)\r\n"
     % (VALUE, _FIELDS, _FIELDS)
 )
+_LOWER_CASE = re.compile(rb"(?<=\r\n)[a-z][a-z0-9-]{0,63}(?=: )")
 _PERSISTENCE = re.compile(rb"\r\n(?:Connection: [Kk]eep-[Aa]live|Keep-Alive: [!-~ ]*)(?=\r\n)")
 _VIA = b"Via: 1.1 terminator\r\n"
 _CLOSING = b"Connection: close\r\n\r\n"
@@ -89,6 +90,8 @@ def plain_answer(
     closing: no other request will be read on the client's connection
     """
     head, blank, content = data.partition(b"\r\n\r\n")
+    if b"\r\ncontent-length: " in head:
+        head = _LOWER_CASE.sub(_spelled, head, 100)  # as hyper and uvicorn write all names
     if b"\r\nConnection: " in head:
         # One line of each: the ordinary way refuses too many.
         head = _PERSISTENCE.sub(b"", head + b"\r\n", 2)[:-2]
@@ -102,3 +105,7 @@ def plain_answer(
     end = _CLOSING if closing else b"\r\n"
     response = (head[: found.start(2)], after, _VIA, dated, hsts, length_line, end, content)
     return int(status), len(content), b"".join(response)
+
+
+def _spelled(name: re.Match[bytes]) -> bytes:
+    return spell(name[0])

@@ -95,7 +95,12 @@ TALKS = [
         "fields that are ours to say", [PLAIN, (GET, [with_field(b"Date: Sat, 21 Nov 2026 10:00:00 GMT\r\nVia: x")])], 1
     ),
     Talk("cookies", [PLAIN, (GET, [with_field(b"Set-Cookie: a=b; Path=/\r\nSet-Cookie: c=d\r\nETag: x")])], 1),
-    Talk("names in lower case", [PLAIN, (GET, [with_field(b"content-type: x")]), PLAIN], 0),
+    Talk("a name in lower case", [PLAIN, (GET, [with_field(b"content-type: x")]), PLAIN], 0),
+    Talk(
+        "names in lower case",
+        [PLAIN, (GET, [with_field(b"content-type: x\r\netag: y").replace(b"-L", b"-l").replace(b"C", b"c")])],
+        1,
+    ),
     Talk("a response in chunks", [PLAIN, (GET, [CHUNKED]), PLAIN, PLAIN, PLAIN], 2),
     Talk("a response in pieces", [PLAIN, (GET, [OK[:30], Pause, OK[30:-1], Pause, OK[-1:]]), PLAIN], 0),
     Talk(
