@@ -36,6 +36,9 @@ from stage import Stage, stage
 PERIOD_US = 10000
 """A short one: a worker that has used up its share stands still until the next."""
 
+SMALLEST_SHARE = 10
+"""The kernel gives no less than a millisecond of a period."""
+
 SCENARIOS = {"keepalive": "requests/s", "handshake": "connections/s"}
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
@@ -49,6 +52,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=400, help="held to see how they are spread")
     parser.add_argument("--scenarios", default=",".join(SCENARIOS))
     arguments = parser.parse_args()
+    if arguments.share < SMALLEST_SHARE or arguments.share * arguments.workers > 100:
+        parser.error(f"each worker needs at least {SMALLEST_SHARE} percent, and all together at most 100")
     groups = cpu_groups()
     names = {"one": 1, "several": arguments.workers}
     scenarios = arguments.scenarios.split(",")
@@ -103,37 +108,45 @@ def cpu_groups() -> pathlib.Path:
     """The folder to make control groups in. Exits where there is none."""
     if os.geteuid() != 0:
         sys.exit("cannot measure here: control groups need root")
-    version_1 = CGROUPS / "cpu"
-    groups = version_1 if (version_1 / "cgroup.procs").exists() else CGROUPS
+    version_2 = (CGROUPS / "cgroup.controllers").exists()
+    groups = CGROUPS if version_2 else CGROUPS / "cpu"
     try:
-        if groups is CGROUPS:
+        if version_2:
             (groups / "cgroup.subtree_control").write_text("+cpu")
-        probe = groups / "terminator-bench-probe"
-        probe.mkdir()
-        probe.rmdir()
+        with new_group(groups, "probe") as probe:
+            if (probe / "cpu.max").exists() or (probe / "cpu.cfs_quota_us").exists():
+                return groups
     except OSError as error:
-        sys.exit(f"cannot measure here: no control groups with a CPU controller ({error})")
-    return groups
+        sys.exit(f"cannot measure here: no control groups ({error})")
+    sys.exit("cannot measure here: no CPU controller among the control groups")
+
+
+@contextlib.contextmanager
+def new_group(groups: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
+    group = groups / f"terminator-bench-{name}"
+    group.mkdir()
+    try:
+        yield group
+    finally:
+        group.rmdir()
 
 
 @contextlib.contextmanager
 def confined(groups: pathlib.Path, pid: int, percent: int) -> Iterator[None]:
     """Gives the process `percent` of one CPU, until it is back in the group that all others are in."""
-    group = groups / f"terminator-bench-{pid}"
-    group.mkdir()
-    try:
-        quota_us = PERIOD_US * percent // 100
+    quota_us = PERIOD_US * percent // 100
+    with new_group(groups, str(pid)) as group:
         if (limit := group / "cpu.max").exists():
             limit.write_text(f"{quota_us} {PERIOD_US}")
         else:
             (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
             (group / "cpu.cfs_quota_us").write_text(str(quota_us))
         (group / "cgroup.procs").write_text(str(pid))
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # it has ended
-            (groups / "cgroup.procs").write_text(str(pid))
-        group.rmdir()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # it has ended
+                (groups / "cgroup.procs").write_text(str(pid))
 
 
 if __name__ == "__main__":
