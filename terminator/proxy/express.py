@@ -134,7 +134,7 @@ class Express:
             begun.found = lease = group.lease_now(tried=begun.tried, hash_key=plan.hash_key, fresh=False)
         except NoServer:
             return None
-        group.budget.request(began_at)
+        group.budget.request(head_at)
         if not isinstance(lease, Lease):
             return await self._hand_over(generation, plan, began_at, head_at, begun, same)
         deadline, patience = client.deadline, plan.treatment.patience

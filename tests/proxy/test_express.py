@@ -438,3 +438,18 @@ async def test_a_request_in_pieces_is_read_by_the_ordinary_way(world: Any, recei
                 await behind.send_all(OK)
                 await receive_until(client, b"ok")
     assert [event.status for event in w.told("http.request")] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+async def test_a_request_counts_for_retries_when_its_head_is_whole(world: Any, receive_until: Any, lane: bool) -> None:
+    async with world() as w, await w.connect() as client:
+        w.traffic.has_express_lane = lane
+        await client.send_all(GET[:20])
+        await trio.testing.wait_all_tasks_blocked()
+        whole_at = trio.current_time()
+        await client.send_all(GET[20:])
+        async with await w.backend.accept() as behind:
+            await receive_until(behind, b"\r\n\r\n")
+            await behind.send_all(OK)
+            await receive_until(client, b"ok")
+        assert w.traffic.generation.backends["web"].budget.at >= whole_at
