@@ -33,12 +33,18 @@ async def serve(
 ) -> None:
     """The connection handler of a TLS listener. Takes `sock` over: it is closed afterwards in every case."""
     arrival = _Arrival(traffic, listening, connection_id, origin_of(sock, peer))
+    counted: str | None = None
     try:
-        client = await arrival.shake_hands(sock, accepted_at)
+        try:
+            client = await arrival.shake_hands(sock, accepted_at)
+        finally:
+            counted = arrival.counted
+            del arrival  # a connection that lasts shall not keep the generation that it came under
         if client is not None:
             await _serve_client(traffic, client)
     finally:
-        arrival.leave()
+        if counted is not None:
+            traffic.admission.leave(counted)
 
 
 async def _serve_client(traffic: Traffic, client: Client) -> None:
@@ -72,13 +78,9 @@ class _Arrival:
         self._proxy_address: str | None = None
         self._proxy_header: ProxyHeader | None = None
         self._trusted = False
-        self._counted: str | None = None
+        self.counted: str | None = None
+        """The address that `admission` has counted the connection for."""
         self._authentication: tuple[object, ...] = ()
-
-    def leave(self) -> None:
-        """The connection has been closed."""
-        if self._counted is not None:
-            self._traffic.admission.leave(self._counted)
 
     async def shake_hands(self, sock: socket.socket, accepted_at: float) -> Client | None:
         """The client once its handshake is done, None if there is none to serve. Either way it has been recorded."""
@@ -94,7 +96,7 @@ class _Arrival:
                 sock.close()
                 traffic.turned_away("connections_per_ip")
                 return None
-            self._counted = address
+            self.counted = address
             result = await handshake(
                 sock,
                 accepted_at=accepted_at,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import ssl
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from terminator.proxy import facts
+from terminator.proxy.generation import Generation
 
 
 async def test_a_handshake_is_told_and_counted(world: Any) -> None:
@@ -74,3 +78,24 @@ async def test_the_proxy_header_of_a_trusted_peer_names_the_client(world: Any, r
 
 def test_a_unix_socket_has_no_address_and_is_within_any_network() -> None:
     assert facts.Origin("", 0, 443).within(())
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asked before"])
+async def test_a_connection_that_waits_keeps_no_old_generation(world: Any, receive_until: Any, asks: bool) -> None:
+    """A generation may hold thousands of hosts, and a connection may last for days."""
+    async with world() as w, await w.connect() as client:
+        if asks:
+            await client.send_all(REQUEST)
+            async with await w.backend.accept() as behind:
+                for again in (REQUEST, b""):  # the second one comes on a kept connection
+                    await receive_until(behind, b"\r\n\r\n")
+                    await behind.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    await receive_until(client, b"ok")
+                    await client.send_all(again)
+        await trio.testing.wait_all_tasks_blocked()
+        w.traffic.generation = dataclasses.replace(w.traffic.generation, number=2)
+        gc.collect()
+        assert [each.number for each in gc.get_objects() if isinstance(each, Generation)] == [2]
