@@ -145,6 +145,10 @@ class ClientHalf:
         raw, self._raw_head = self._raw_head, b""
         return raw
 
+    def body_here(self) -> bytes | None:
+        """The whole body of a request with plain framing, b"" for none, if it has been received; it stays."""
+        return self._body.whole() if isinstance(self._body, express.CountedBody) else None
+
     def body_now(self) -> bytes | None:
         """The next piece of the request's body if it is there already, b"" at its end, None if it must be awaited."""
         assert self._body is not None

@@ -1,11 +1,11 @@
 """The express lane of exchanges: a request without surprises, and a response as plain as most.
 
-It does what `exchange`, `forward` and `relay` do, for the one case that is most of all traffic: a request without a
-body, or one whose field lines are, byte for byte, those of the request before on its connection, so that host, framing
-and what is said to the backend stand already; a kept connection to the backend; and a response that comes whole, in one
-piece, and can be sent on as it is. Where anything is otherwise the lane hands over, also amid the exchange: `exchange`
-goes on from where things stand. It decides nothing by itself and could be deleted without loss of function
-(`client.serve_requests` asks it in one place); tests/proxy/test_express.py holds both ways against each other.
+It does what `exchange`, `forward` and `relay` do, for the one case that is most of all traffic: a request that is here
+with its body, if any; a kept connection to the backend; and a response that comes whole, in one piece, and can be sent
+on as it is. A request whose field lines are, byte for byte, those of the one before on its connection costs least:
+host, framing and what is said to the backend stand already. Where anything is otherwise the lane hands over, also amid
+the exchange: `exchange` goes on from where things stand. It decides nothing by itself and could be deleted without loss
+of function (`client.serve_requests` asks it); tests/proxy/test_express.py holds both ways against each other.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import trio
 
 from terminator.backend.group import BackendGroup, Lease
 from terminator.errors import BackendTimeout, BadRequest, ClientError, NoServer
+from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.exchange import Exchange, admit_host
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation, HostEntry
@@ -47,15 +48,13 @@ class Plan:
     treatment: Treatment
     group: BackendGroup
     head: RequestHead
-    written: bytes
-    """The head for the backend."""
     hsts: bytes
     """The response's line of Strict-Transport-Security, b"" for none."""
     hash_key: bytes
     fields: bytes = b""
     """The client's field lines with their empty line, where the plan may hold for the next request."""
     behind_target: bytes = b""
-    """The rest of `written` then."""
+    """The rest of the head for the backend then."""
 
 
 class Express:
@@ -96,22 +95,21 @@ class Express:
 
     async def serve(self, head: RequestHead, began_at: float, head_at: float) -> bool | None:
         """The same for a request whose head has been read, at `head_at`."""
-        half = self._client.half
-        raw = half.take_raw_head()
+        half, generation = self._client.half, self._traffic.generation
+        raw, body = half.take_raw_head(), half.body_here()
         self._plan = None
-        generation = self._traffic.generation
-        found = _plan(generation, self._client, head)
+        found = _plan(generation, self._client, head) if body is not None else None
         if found is None:
             return None
-        plan, wording = found
+        plan, wording, request = found
         lasting = head.keep_alive and plan.treatment.constant and wording.request_id is None
         if lasting and (fields := field_lines_of(raw)) is not None:
             plan.fields = fields
-            plan.behind_target = plan.written[plan.written.index(b" HTTP/1.1\r\n") :]
+            plan.behind_target = request[request.index(b" HTTP/1.1\r\n") :]
             self._plan = plan
-        if head.content_length or not half.request_complete:
-            return None
-        return await self._forward(generation, plan, began_at, head_at, plan.written, head.method, None, wording)
+        if body:
+            request += body
+        return await self._forward(generation, plan, began_at, head_at, request, head.method, None, wording)
 
     async def _forward(
         self,
@@ -169,6 +167,8 @@ class Express:
         lease.give_back(now, None, begun.status, reusable=True)
         if same is not None:
             client.half.forget_received()
+        elif plan.head.content_length:
+            _skip_body(client.half)
         meters = traffic.meters.plain_exchange(
             plan.entry.name, plan.treatment.name, method, begun.status, group.name, lease.server.key
         )
@@ -190,9 +190,8 @@ class Express:
             assert read is not None
             head = read
             half.take_raw_head()
-            if begun.sent_at:
-                while half.body_now():
-                    continue  # it has been sent
+        if begun.sent_at:
+            _skip_body(half)
         if begun.status is not None:
             half.response_begun = True
             half.response_bytes = begun.response_bytes
@@ -234,8 +233,15 @@ class Express:
         )
 
 
-def _plan(generation: Generation, client: Client, head: RequestHead) -> tuple[Plan, Wording] | None:
-    """None for a request that is not for the lane; what it is refused for, if anything, the ordinary way tells."""
+def _skip_body(half: ClientHalf) -> None:
+    """It is here, and has been sent."""
+    while half.body_now():
+        continue
+
+
+def _plan(generation: Generation, client: Client, head: RequestHead) -> tuple[Plan, Wording, bytes] | None:
+    """With the head for the backend. None for a request that is not for the lane; what it is refused for, if anything,
+    the ordinary way tells."""
     if head.version != "1.1" or head.framing is Framing.CHUNKED or head.method == "HEAD" or head.path == "*":
         return None
     if head.upgrade is not None or head.expect_continue:
@@ -263,11 +269,10 @@ def _plan(generation: Generation, client: Client, head: RequestHead) -> tuple[Pl
         treatment,
         group,
         head,
-        write_request_head(head.method, target, wording.request_fields(prefix)),
         b"" if entry.hsts is None else b"Strict-Transport-Security: %b\r\n" % entry.hsts,
         wording.hash_key(group.backend.hash_key),
     )
-    return plan, wording
+    return plan, wording, write_request_head(head.method, target, wording.request_fields(prefix))
 
 
 def _head(before: RequestHead, same: SameFields) -> RequestHead:

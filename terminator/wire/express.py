@@ -56,6 +56,10 @@ class CountedBody:
         self.ended = not self._left
         return data
 
+    def whole(self) -> bytes | None:
+        """All bytes still to be given out, if they are here; they stay."""
+        return self._data[: self._left] if len(self._data) >= self._left else None
+
     def rest(self) -> bytes:
         data, self._data = self._data, b""
         return data

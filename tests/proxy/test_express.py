@@ -68,7 +68,15 @@ TALKS = [
     Talk("bodies of one length", [(POST, [OK])] * 3, 2),
     Talk("another method", [PLAIN, (b"DELETE" + GET[3:], [OK]), (b"HEAD" + GET[3:], [OK[:-2]]), PLAIN], 2),
     Talk("other fields", [PLAIN, (GET.replace(b"a=b", b"a=c"), [OK]), (GET.replace(b"a=b", b"a=c"), [OK])], 2),
-    Talk("a body of another length", [(POST, [OK]), (POST.replace(b"4", b"5") + b"!", [OK])], 0),
+    Talk("a body of another length", [(POST, [OK]), (POST.replace(b"4", b"5") + b"!", [OK])], 1),
+    Talk(
+        "a body that is too large", [(POST, [OK]), (POST.replace(b"4", b"5") + b"!", None)], 0, {"request_body": "4B"}
+    ),
+    Talk(
+        "a body that dies with its connection",
+        [(POST, [OK]), (b"PUT" + POST[4:].replace(b"4", b"5") + b"!", [Close])],
+        0,
+    ),
     Talk("paths that are refused or read in two ways", [PLAIN, (to(b"/b/../c"), None), PLAIN, (to(b"//b"), [OK])], 2),
     Talk("an encoded path", [PLAIN, (to(b"/%41"), [OK]), PLAIN], 2),
     Talk("an absolute target", [PLAIN, (to(b"http://a.test/a"), [OK]), PLAIN], 2),
@@ -421,6 +429,28 @@ async def test_a_drain_is_told_in_the_response_that_is_under_way(world: Any, rec
             assert b"Connection: close\r\n" in await receive_until(client, b"ok")
             with trio.fail_after(10):
                 assert await client.receive_some() == b""
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+@pytest.mark.parametrize("answer", [OK, CHUNKED], ids=["plain", "chunked"])
+async def test_what_comes_behind_a_body_is_the_next_request(
+    world: Any, receive_until: Any, lane: bool, answer: bytes
+) -> None:
+    async with world() as w, await w.connect() as client:
+        w.traffic.has_express_lane = lane
+        await client.send_all(GET)
+        async with await w.backend.accept() as behind:
+            await receive_until(behind, b"\r\n\r\n")
+            await behind.send_all(OK)
+            await receive_until(client, b"ok")
+            await client.send_all(POST + GET)
+            assert (await receive_until(behind, b"body")).endswith(b"\r\n\r\nbody")
+            await behind.send_all(answer)
+            await receive_until(client, b"ok\r\n0\r\n\r\n" if answer is CHUNKED else b"ok")
+            assert (await receive_until(behind, b"\r\n\r\n")).startswith(b"GET /a HTTP/1.1\r\n")
+            await behind.send_all(OK)
+            await receive_until(client, b"ok")
+    assert [event.request_bytes for event in w.told("http.request")] == [0, 4, 0]
 
 
 async def test_a_request_in_pieces_is_read_by_the_ordinary_way(world: Any, receive_until: Any) -> None:

@@ -210,6 +210,16 @@ def test_very_many_tiny_chunks_are_read_in_turns() -> None:
     assert body.ended
 
 
+def test_a_body_that_is_here_whole_can_be_looked_at() -> None:
+    body = express.CountedBody(4)
+    body.feed(b"bo")
+    assert body.whole() is None
+    body.feed(b"dyGET /")
+    assert body.whole() == body.whole() == b"body"
+    assert (body.piece(), body.rest()) == (b"body", b"GET /")
+    assert express.CountedBody(0).whole() == b""
+
+
 def test_the_rest_of_a_counted_body_may_be_handed_out() -> None:
     body = express.CountedBody(10)
     body.feed(b"abc")
