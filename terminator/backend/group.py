@@ -133,6 +133,8 @@ class BackendGroup:
         self.backend = backend
         self.announces_clients = backend.proxy_protocol is not None
         """Connections begin with a PROXY header: `lease` is to be given the client's private ones."""
+        self.hash_source = backend.hash_key if backend.balance == "consistent_hash" else None
+        """What of a request its server is chosen by; None where nothing is hashed."""
         self.pace = Pace()
         self._fleet = fleet
         self._shared = fleet.shared if backend.balance in _BY_LOAD else None

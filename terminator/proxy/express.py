@@ -270,7 +270,7 @@ def _plan(generation: Generation, client: Client, head: RequestHead) -> tuple[Pl
         group,
         head,
         b"" if entry.hsts is None else b"Strict-Transport-Security: %b\r\n" % entry.hsts,
-        wording.hash_key(group.backend.hash_key),
+        wording.hash_key(group.hash_source),
     )
     return plan, wording, write_request_head(head.method, target, wording.request_fields(prefix))
 

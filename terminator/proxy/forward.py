@@ -171,7 +171,7 @@ class Forward:
     async def _lease(self, tried: set[str], fresh: bool, begun: Begun | None) -> Lease:
         group = self._group
         private = self._client.private_connections() if group.announces_clients else None
-        hash_key = self._wording.hash_key(group.backend.hash_key)
+        hash_key = self._wording.hash_key(group.hash_source)
         found = (
             group.lease_now(tried=tried, hash_key=hash_key, fresh=fresh, private=private)
             if begun is None

@@ -88,8 +88,11 @@ class Wording:
         value = values[name]()
         return "" if value is None else str(value)
 
-    def hash_key(self, source: str) -> bytes:
-        """What `consistent_hash` hashes for this request: `client_address`, `header:NAME` or `cookie:NAME`."""
+    def hash_key(self, source: str | None) -> bytes:
+        """What `consistent_hash` hashes for this request: `client_address`, `header:NAME` or `cookie:NAME`; nothing for
+        None."""
+        if source is None:
+            return b""
         kind, _, name = source.partition(":")
         if kind == "client_address":
             return self._client.origin.address.encode()
