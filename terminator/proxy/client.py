@@ -36,7 +36,8 @@ async def serve_requests(traffic: Traffic, client: Client) -> None:
             head_at = clock.current_time()
             again = await express.serve(head, began_at, head_at) if express is not None else None
             if again is None:
-                exchange = Exchange(traffic, client, head, began_at, head_at)
+                found = express.found if express is not None else None
+                exchange = Exchange(traffic, client, head, began_at, head_at, found=found)
                 await exchange.run()
                 again = exchange.reusable and not half.stream.broken
         if not again:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from terminator.proxy.traffic import Traffic
 
 Fields = list[tuple[bytes, bytes]]
+Found = tuple[HostEntry, Route[Treatment]]
+"""The host of a request and its route there."""
+
 RETRY_AFTER_SECONDS = 5
 """What a 503 asks for (RFC 9110 §10.2.3): about the time a health check or a queue takes to change its mind."""
 
@@ -54,12 +57,14 @@ class Exchange:
         began_at: float,
         head_at: float,
         generation: Generation | None = None,
+        found: Found | None = None,
     ) -> None:
-        """generation: the one that it has begun under, default the one in force."""
+        """generation: the one that it has begun under, default the one in force. found: what `find_route` has found."""
         self._traffic = traffic
         self._client = client
         self._head = head
         self._generation = generation or traffic.generation
+        self._found = found
         self._began_at = began_at
         self._head_at = head_at
         self._entry: HostEntry | None = None
@@ -83,12 +88,8 @@ class Exchange:
             error = None  # its traceback knows this very frame
 
     async def _serve(self, begun: Begun | None) -> None:
-        self._entry = entry = admit_host(self._generation, self._client, self._head)
-        path = "/" if self._head.path == "*" else self._head.path  # OPTIONS * asks whoever serves the root
-        route = entry.routes.match(self._head.method, path, self._head.query, self._head.fields)
-        if route is None:
-            raise NoRoute(f"no route of {entry.name} matches {self._head.method} {self._head.path}")
-        self._route = route
+        found = self._found or self._find()
+        self._entry, self._route = entry, route = found
         treatment, limit = route.action, route.action.max_body_bytes
         if limit and (self._head.content_length or 0) > limit:
             raise BodyTooLarge(f"Content-Length {self._head.content_length} passes {limit} bytes")
@@ -109,6 +110,10 @@ class Exchange:
         )
         await self._forward.run(begun)
         self.reusable = self._client.half.reusable
+
+    def _find(self) -> Found:
+        self._entry = entry = admit_host(self._generation, self._client, self._head)
+        return entry, find_route(entry, self._head)
 
     # --------------------------------------------------------------------------------------------------- own answers
 
@@ -225,3 +230,12 @@ def admit_host(generation: Generation, client: Client, head: RequestHead) -> Hos
     if served.material.authentication != client.authentication:
         raise Misdirected("the host's rule for client certificates has changed since this connection was made")
     return served
+
+
+def find_route(entry: HostEntry, head: RequestHead) -> Route[Treatment]:
+    """The host's route for a request. Raises NoRoute, or BadRequest for a path that can be read in two ways."""
+    path = "/" if head.path == "*" else head.path  # OPTIONS * asks whoever serves the root
+    route = entry.routes.match(head.method, path, head.query, head.fields)
+    if route is None:
+        raise NoRoute(f"no route of {entry.name} matches {head.method} {head.path}")
+    return route

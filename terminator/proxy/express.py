@@ -19,13 +19,14 @@ import trio
 from terminator.backend.group import BackendGroup, Lease
 from terminator.errors import BackendTimeout, BadRequest, ClientError, NoServer
 from terminator.proxy.client_half import ClientHalf
-from terminator.proxy.exchange import Exchange, admit_host
+from terminator.proxy.exchange import Exchange, Found, admit_host, find_route
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation, HostEntry
 from terminator.proxy.recording import http_request
 from terminator.proxy.relay import Begun
 from terminator.proxy.treatment import Treatment, forwarded_target
 from terminator.proxy.wording import Wording
+from terminator.routing.routes import Route
 from terminator.wire.framing import Framing
 from terminator.wire.plain_heads import SameFields, field_lines_of, plain_answer, same_fields
 from terminator.wire.request_head import RequestHead
@@ -45,6 +46,7 @@ class Plan:
     generation: int
     """Its number alone: a connection that waits for its next request shall not keep an old generation."""
     entry: HostEntry
+    route: Route[Treatment]
     treatment: Treatment
     group: BackendGroup
     head: RequestHead
@@ -60,12 +62,14 @@ class Plan:
 class Express:
     """The lane of one client connection."""
 
-    __slots__ = ("_client", "_now", "_plan", "_traffic")
+    __slots__ = ("_client", "_now", "_plan", "_traffic", "found")
 
     def __init__(self, traffic: Traffic, client: Client) -> None:
         self._traffic = traffic
         self._client = client
         self._plan: Plan | None = None
+        self.found: Found | None = None
+        """Host and route of the request that `serve` has left to the ordinary way, if it got so far."""
         self._now: Callable[[], float] = trio.lowlevel.current_clock().current_time
 
     async def serve_alike(self, began_at: float) -> bool | None:
@@ -86,7 +90,7 @@ class Express:
             route = plan.entry.routes.match(method, path, query, plan.head.fields)
         except BadRequest:
             return None
-        if route is None or route.action is not plan.treatment:
+        if route is not plan.route:
             return None
         request = beginning + plan.behind_target
         if content_bytes:
@@ -97,11 +101,18 @@ class Express:
         """The same for a request whose head has been read, at `head_at`."""
         half, generation = self._client.half, self._traffic.generation
         raw, body = half.take_raw_head(), half.body_here()
-        self._plan = None
-        found = _plan(generation, self._client, head) if body is not None else None
-        if found is None:
+        self._plan = self.found = None
+        if body is None or not _is_common(head):
             return None
-        plan, wording, request = found
+        try:
+            entry = admit_host(generation, self._client, head)
+            self.found = entry, find_route(entry, head)
+            planned = _plan(generation, self._client, head, self.found)
+        except ClientError:
+            return None  # the ordinary way tells what it is refused for
+        if planned is None:
+            return None
+        plan, wording, request = planned
         lasting = head.keep_alive and plan.treatment.constant and wording.request_id is None
         if lasting and (fields := field_lines_of(raw)) is not None:
             plan.fields = fields
@@ -195,7 +206,7 @@ class Express:
         if begun.status is not None:
             half.response_begun = True
             half.response_bytes = begun.response_bytes
-        exchange = Exchange(self._traffic, client, head, began_at, head_at, generation)
+        exchange = Exchange(self._traffic, client, head, began_at, head_at, generation, (plan.entry, plan.route))
         await exchange.run(begun)
         return exchange.reusable and not half.stream.broken
 
@@ -239,33 +250,37 @@ def _skip_body(half: ClientHalf) -> None:
         continue
 
 
-def _plan(generation: Generation, client: Client, head: RequestHead) -> tuple[Plan, Wording, bytes] | None:
-    """With the head for the backend. None for a request that is not for the lane; what it is refused for, if anything,
-    the ordinary way tells."""
-    if head.version != "1.1" or head.framing is Framing.CHUNKED or head.method == "HEAD" or head.path == "*":
+def _is_common(head: RequestHead) -> bool:
+    return (
+        head.version == "1.1"
+        and head.framing is not Framing.CHUNKED
+        and head.method != "HEAD"
+        and head.path != "*"
+        and head.upgrade is None
+        and not head.expect_continue
+    )
+
+
+def _plan(
+    generation: Generation, client: Client, head: RequestHead, found: Found
+) -> tuple[Plan, Wording, bytes] | None:
+    """With the head for the backend; None where the lane is not for this route or, for now, its backend. Raises
+    ClientErrors."""
+    entry, route = found
+    treatment, backend = route.action, route.action.route.backend
+    if backend is None or treatment.response_rules is not None:
         return None
-    if head.upgrade is not None or head.expect_continue:
+    if 0 < treatment.max_body_bytes < (head.content_length or 0):
         return None
-    try:
-        entry = admit_host(generation, client, head)
-        route = entry.routes.match(head.method, head.path, head.query, head.fields)
-        if route is None:
-            return None
-        treatment, backend = route.action, route.action.route.backend
-        if backend is None or treatment.response_rules is not None:
-            return None
-        if 0 < treatment.max_body_bytes < (head.content_length or 0):
-            return None
-        group = generation.backends[backend]
-        if group.announces_clients or not group.pace.may_try():
-            return None
-        wording = Wording(generation, client, head, entry, treatment)
-        target, prefix = forwarded_target(treatment, head, wording.variable)
-    except ClientError:
+    group = generation.backends[backend]
+    if group.announces_clients or not group.pace.may_try():
         return None
+    wording = Wording(generation, client, head, entry, treatment)
+    target, prefix = forwarded_target(treatment, head, wording.variable)
     plan = Plan(
         generation.number,
         entry,
+        route,
         treatment,
         group,
         head,
