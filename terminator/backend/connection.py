@@ -31,6 +31,9 @@ MAX_FIELDS = 500
 MAX_INTERIM_RESPONSES = 100
 """1xx responses before the final one. Go allows 5 and grew from there; a flood of them would never time out."""
 
+HEAD_RECEIVE_BYTES = 65536
+"""The first read of a response."""
+
 RECEIVE_BYTES = 262144
 """One read from a backend: with 256 KiB bulk responses cost the fewest calls per byte (docs/performance.md)."""
 
@@ -136,7 +139,7 @@ class BackendConnection:
             if self._incoming.overflows:
                 raise BackendInvalid(f"the response head passes {MAX_HEAD_BYTES} bytes")
             try:
-                data = await self.stream.receive_later(RECEIVE_BYTES)
+                data = await self.stream.receive_later(HEAD_RECEIVE_BYTES)
             except BackendClosed as error:
                 if self.response_begun:
                     raise BackendTruncated(
