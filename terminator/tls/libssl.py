@@ -28,7 +28,7 @@ def check() -> None:
     if not getattr(_ssl, "__file__", None):
         raise Unproved("this Python has OpenSSL built in, its functions cannot be reached")
     try:
-        functions = library()
+        functions = loaded()
     except (OSError, AttributeError) as error:
         raise Unproved(f"a function of OpenSSL is missing: {error}") from error
     if functions.OpenSSL_version_num() != ssl.OPENSSL_VERSION_NUMBER:
@@ -50,9 +50,9 @@ def check() -> None:
 
 
 @functools.cache
-def library() -> Any:
+def loaded() -> Any:
     """libssl and libcrypto as `_ssl` has them, with prototypes; a missing function is an AttributeError."""
-    loaded = ctypes.CDLL(_ssl.__file__)
+    libraries = ctypes.CDLL(_ssl.__file__)
     pointer, number, text = ctypes.c_void_p, ctypes.c_long, ctypes.c_char_p
     for name, result, arguments in (
         ("OpenSSL_version_num", ctypes.c_ulong, []),
@@ -74,9 +74,9 @@ def library() -> Any:
         ("OPENSSL_sk_num", ctypes.c_int, [pointer]),
         ("EVP_PKEY_get_base_id", ctypes.c_int, [pointer]),
     ):
-        function = getattr(loaded, name)
+        function = getattr(libraries, name)
         function.restype, function.argtypes = result, arguments
-    return loaded
+    return libraries
 
 
 def context_pointer(context: ssl.SSLContext) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 from terminator.errors import CertificateError
 from terminator.tls import libssl
-from terminator.tls.libssl import connection_pointer, context_pointer, library
+from terminator.tls.libssl import connection_pointer, context_pointer, loaded
 
 # Numbers of <openssl/ssl.h> and <openssl/tls1.h>; part of the ABI since 1.1.1.
 MODE = 33
@@ -73,14 +73,14 @@ def set_ticket_keys(context: ssl.SSLContext, key: bytes) -> None:
     """Tickets are issued and accepted under `key` alone (80 bytes) from now on. Needs `Capabilities.ticket_keys`."""
     if len(key) != TICKET_KEY_BYTES:
         raise ValueError(f"a ticket key has {TICKET_KEY_BYTES} bytes, not {len(key)}")
-    if library().SSL_CTX_ctrl(context_pointer(context), _SET_TICKET_KEYS, TICKET_KEY_BYTES, key) != 1:
+    if loaded().SSL_CTX_ctrl(context_pointer(context), _SET_TICKET_KEYS, TICKET_KEY_BYTES, key) != 1:
         raise CertificateError("OpenSSL did not take the ticket key")
 
 
 def ticket_keys(context: ssl.SSLContext) -> bytes:
     """The 80 bytes in force. Needs `Capabilities.ticket_keys`."""
     buffer = ctypes.create_string_buffer(TICKET_KEY_BYTES)
-    if library().SSL_CTX_ctrl(context_pointer(context), _GET_TICKET_KEYS, TICKET_KEY_BYTES, buffer) != 1:
+    if loaded().SSL_CTX_ctrl(context_pointer(context), _GET_TICKET_KEYS, TICKET_KEY_BYTES, buffer) != 1:
         raise CertificateError("OpenSSL did not show its ticket key")
     return buffer.raw
 
@@ -88,30 +88,30 @@ def ticket_keys(context: ssl.SSLContext) -> bytes:
 def serve_given_chain(context: ssl.SSLContext) -> None:
     """Certificates are served as the chain file has them. Else OpenSSL looks in each handshake whether the authorities
     that client certificates are verified by could complete a chain of one. Needs `Capabilities.given_chain`."""
-    library().SSL_CTX_ctrl(context_pointer(context), MODE, MODE_NO_AUTO_CHAIN, None)
+    loaded().SSL_CTX_ctrl(context_pointer(context), MODE, MODE_NO_AUTO_CHAIN, None)
 
 
 def switch_session_cache_off(context: ssl.SSLContext) -> None:
     """TLS 1.2 sessions are then resumed by ticket only. Needs `Capabilities.session_cache`."""
-    library().SSL_CTX_ctrl(context_pointer(context), _SET_SESS_CACHE_MODE, _SESS_CACHE_OFF, None)
+    loaded().SSL_CTX_ctrl(context_pointer(context), _SET_SESS_CACHE_MODE, _SESS_CACHE_OFF, None)
 
 
 def set_groups(context: ssl.SSLContext, groups: str) -> None:
     """Key exchange groups in order of preference, joined by `:`. Needs them in `Capabilities.groups`."""
-    if library().SSL_CTX_ctrl(context_pointer(context), _SET_GROUPS_LIST, 0, groups.encode("ascii")) != 1:
-        library().ERR_clear_error()  # else the next call of `ssl` on this thread would report our failure as its own
+    if loaded().SSL_CTX_ctrl(context_pointer(context), _SET_GROUPS_LIST, 0, groups.encode("ascii")) != 1:
+        loaded().ERR_clear_error()  # else the next call of `ssl` on this thread would report our failure as its own
         raise CertificateError(f"this OpenSSL ({ssl.OPENSSL_VERSION}) does not know every group of {groups}")
 
 
 def set_verify_depth(context: ssl.SSLContext, depth: int) -> None:
     """The most intermediate certificates in a client's chain. Needs `Capabilities.verify_depth`."""
-    library().SSL_CTX_set_verify_depth(context_pointer(context), depth)
+    loaded().SSL_CTX_set_verify_depth(context_pointer(context), depth)
 
 
 def name_client_authorities(context: ssl.SSLContext, path: str) -> None:
     """Tells clients whose certificates are asked for, so that a browser offers the right one and asks nothing when it
     has none: the subjects of the PEM file at `path`. Needs `Capabilities.client_authorities`."""
-    functions = library()
+    functions = loaded()
     names = functions.SSL_load_client_CA_file(path.encode())
     if not names:
         functions.ERR_clear_error()
@@ -126,7 +126,7 @@ def group_name(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
     `Capabilities.group_name`.
     """
     pointer = connection_pointer(connection)
-    functions = library()
+    functions = loaded()
     number = functions.SSL_ctrl(pointer, _GET_NEGOTIATED_GROUP, 0, None)
     if number <= 0:
         return None
@@ -147,7 +147,7 @@ def served_key_type(connection: ssl.SSLSocket | ssl.SSLObject) -> str | None:
 
     A resumed session was made with none, and what is said of it means nothing. Needs `Capabilities.served_key_type`.
     """
-    functions = library()
+    functions = loaded()
     key = functions.SSL_get_privatekey(connection_pointer(connection))
     return _KEY_TYPES.get(functions.EVP_PKEY_get_base_id(key)) if key else None
 
@@ -161,7 +161,7 @@ def report_messages(context: ssl.SSLContext, to: Callable[[Any, str, int, int, i
 
 def report_no_messages(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
     """Ends the reports of `report_messages` for one connection; each costs some 1 µs. Needs `Capabilities.messages`."""
-    library().SSL_set_msg_callback(connection_pointer(connection), None)
+    loaded().SSL_set_msg_callback(connection_pointer(connection), None)
 
 
 def send_close_notify(connection: ssl.SSLSocket | ssl.SSLObject) -> bool:
@@ -170,7 +170,7 @@ def send_close_notify(connection: ssl.SSLSocket | ssl.SSLObject) -> bool:
     `unwrap` goes on to read, for the peer's close_notify; data that arrives at that moment is lost, and an error.
     Where the socket takes nothing, or the peer is gone, nothing is sent. Needs `Capabilities.close_notify`.
     """
-    functions = library()
+    functions = loaded()
     answer: int = functions.SSL_shutdown(connection_pointer(connection))
     if answer < 0:
         functions.ERR_clear_error()
@@ -186,5 +186,5 @@ def renegotiate(connection: ssl.SSLSocket | ssl.SSLObject) -> bool:
         libssl.check()
     except libssl.Unproved:
         return False
-    begun: int = library().SSL_renegotiate(connection_pointer(connection))
+    begun: int = loaded().SSL_renegotiate(connection_pointer(connection))
     return begun == 1

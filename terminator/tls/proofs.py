@@ -8,7 +8,7 @@ from typing import Any
 
 from terminator.errors import CertificateError
 from terminator.tls import libssl, openssl
-from terminator.tls.libssl import Unproved, context_pointer, library
+from terminator.tls.libssl import Unproved, context_pointer, loaded
 from terminator.tls.memory import load_pair_bytes, path_of
 from terminator.tls.openssl import KNOWN_GROUPS, Capabilities
 
@@ -105,7 +105,7 @@ def _prove_given_chain(chain: bytes, key: bytes) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     load_pair_bytes(context, chain, key)
     openssl.serve_given_chain(context)
-    if not library().SSL_CTX_ctrl(context_pointer(context), openssl.MODE, 0, None) & openssl.MODE_NO_AUTO_CHAIN:
+    if not loaded().SSL_CTX_ctrl(context_pointer(context), openssl.MODE, 0, None) & openssl.MODE_NO_AUTO_CHAIN:
         raise Unproved("a mode that was set reads back differently")
     _handshake(context, _client(ssl.TLSVersion.TLSv1_3))
 
@@ -114,7 +114,7 @@ def _prove_verify_depth() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     for depth in (3, 7):
         openssl.set_verify_depth(context, depth)
-        if library().SSL_CTX_get_verify_depth(context_pointer(context)) != depth:
+        if loaded().SSL_CTX_get_verify_depth(context_pointer(context)) != depth:
             raise Unproved("a depth that was set reads back differently")
 
 
@@ -122,7 +122,7 @@ def _prove_client_authorities(pem: bytes) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with path_of(pem) as path:
         openssl.name_client_authorities(context, path)
-    functions = library()
+    functions = loaded()
     if functions.OPENSSL_sk_num(functions.SSL_CTX_get_client_CA_list(context_pointer(context))) != 1:
         raise Unproved("a list of one authority reads back differently")
 

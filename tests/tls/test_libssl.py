@@ -13,7 +13,7 @@ def test_the_pointers_agree_with_python() -> None:
     libssl.check()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     connection = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
-    library = libssl.library()
+    library = libssl.loaded()
     assert library.SSL_CTX_get_options(libssl.context_pointer(context)) == int(context.options)
     assert library.SSL_get_SSL_CTX(libssl.connection_pointer(connection)) == libssl.context_pointer(context)
 

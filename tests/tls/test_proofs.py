@@ -33,9 +33,9 @@ def test_everything_is_proved_here(capabilities: Capabilities) -> None:
 
 @pytest.fixture
 def sealed(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    libssl.library.cache_clear()
+    libssl.loaded.cache_clear()
     yield monkeypatch
-    libssl.library.cache_clear()
+    libssl.loaded.cache_clear()
 
 
 def test_without_the_library_all_is_off_with_the_reason(sealed: pytest.MonkeyPatch) -> None:

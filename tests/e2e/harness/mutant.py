@@ -52,7 +52,7 @@ def client_certificate_verified() -> None:
 
     def accept(context: ssl.SSLContext, *_: Any) -> None:
         if context.verify_mode != ssl.CERT_NONE:
-            library = libssl.library()
+            library = libssl.loaded()
             library.SSL_CTX_set_verify.argtypes = [ctypes.c_void_p, ctypes.c_int, kind]
             mode = 3 if context.verify_mode == ssl.CERT_REQUIRED else 1  # SSL_VERIFY_PEER, _FAIL_IF_NO_PEER_CERT
             library.SSL_CTX_set_verify(libssl.context_pointer(context), mode, anything)
