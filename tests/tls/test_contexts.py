@@ -397,20 +397,22 @@ def test_a_thousand_hosts(workshop: Workshop) -> None:
     hosts = {f"h{n}.example": replace(one, host=f"h{n}.example", digest=f"{n}") for n in range(1000)}
     store = ContextStore(workshop.capabilities, TICKETS)
     before = _resident_bytes()
-    began = time.perf_counter()
+    began = time.process_time()
     store.commit(store.prepare(hosts))
-    build_ms = time.perf_counter() - began  # seconds for a thousand are milliseconds for each
+    build_ms = (
+        time.process_time() - began
+    )  # seconds for a thousand are milliseconds for each; of CPU, for others may have the machine
     bytes_each = (_resident_bytes() - before) / len(hosts)
 
     hosts["h7.example"] = replace(one, host="h7.example", digest="new")
-    began = time.perf_counter()
+    began = time.process_time()
     prepared = store.prepare(hosts)
-    assert (time.perf_counter() - began) < build_ms / 20
+    assert (time.process_time() - began) < build_ms / 20
     assert prepared.fresh == ("h7.example",)
 
-    began = time.perf_counter()
+    began = time.process_time()
     store.rotate(NEXT)
-    rotate_ms = time.perf_counter() - began  # likewise
+    rotate_ms = time.process_time() - began  # likewise
     print(f"build {build_ms:.2f} ms, rotate {rotate_ms:.3f} ms, {bytes_each / 1024:.1f} KiB, each")
     assert build_ms < 10
     assert rotate_ms < 0.2
