@@ -47,7 +47,6 @@ class Plan:
     """Its number alone: a connection that waits for its next request shall not keep an old generation."""
     entry: HostEntry
     route: Route[Treatment]
-    treatment: Treatment
     group: BackendGroup
     head: RequestHead
     hsts: bytes
@@ -113,7 +112,7 @@ class Express:
         if planned is None:
             return None
         plan, wording, request = planned
-        lasting = head.keep_alive and plan.treatment.constant and wording.request_id is None
+        lasting = head.keep_alive and plan.route.action.constant and wording.request_id is None
         if lasting and (fields := field_lines_of(raw)) is not None:
             plan.fields = fields
             plan.behind_target = request[request.index(b" HTTP/1.1\r\n") :]
@@ -146,7 +145,7 @@ class Express:
         group.budget.request(head_at)
         if not isinstance(lease, Lease):
             return await self._hand_over(generation, plan, began_at, head_at, begun, same)
-        deadline, patience = client.deadline, plan.treatment.patience
+        deadline, patience = client.deadline, plan.route.action.patience
         front, back = client.half.stream, lease.connection.stream
         front.stall_seconds = back.stall_seconds = patience.body_idle
         deadline.begin(back, front)
@@ -181,7 +180,7 @@ class Express:
         elif plan.head.content_length:
             _skip_body(client.half)
         meters = traffic.meters.plain_exchange(
-            plan.entry.name, plan.treatment.name, method, begun.status, group.name, lease.server.key
+            plan.entry.name, plan.route.action.name, method, begun.status, group.name, lease.server.key
         )
         content_bytes = plan.head.content_length or 0
         meters.count(now - began_at, answered_at - sent_at, content_bytes, begun.response_bytes)
@@ -227,7 +226,7 @@ class Express:
                 generation=plan.generation,
                 request_id=begun.wording.request_id if begun.wording is not None else None,
                 host=plan.entry.name,
-                treatment=plan.treatment,
+                treatment=plan.route.action,
                 server=lease.server.key,
                 lease=lease,
                 retries=0,
@@ -281,7 +280,6 @@ def _plan(
         generation.number,
         entry,
         route,
-        treatment,
         group,
         head,
         b"" if entry.hsts is None else b"Strict-Transport-Security: %b\r\n" % entry.hsts,
