@@ -391,44 +391,47 @@ async def test_a_client_that_leaves_ends_the_backend_s_work(world: Any, receive_
             await trio.aclose_forcefully(client)
             with trio.fail_after(10):
                 assert await behind.receive_some() == b""
-    [_, left] = w.told("http.request")
-    assert (left.error_type, left.status, left.server) == ("client_gone", None, left.server)
+    [answered, left] = w.told("http.request")
+    assert (left.error_type, left.status, left.server) == ("client_gone", None, answered.server)
+    assert answered.server is not None
     assert counts(w.board)["terminator_http_request_errors_total('client_gone',)"] == 1
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
 async def test_an_exchange_ends_under_the_generation_it_began_under(world: Any, receive_until: Any, lane: bool) -> None:
-    async with world() as w, await w.connect() as client:
+    async with world() as w:
         w.traffic.has_express_lane = lane
-        await client.send_all(GET)
-        async with await w.backend.accept() as behind:
-            for answer in (OK, OK, CHUNKED, OK):
+        async with await w.connect() as client:
+            await client.send_all(GET)
+            async with await w.backend.accept() as behind:
+                for answer in (OK, OK, CHUNKED, OK):
+                    await receive_until(behind, b"\r\n\r\n")
+                    before = w.traffic.generation
+                    w.traffic.generation = dataclasses.replace(before, number=before.number + 1)
+                    await behind.send_all(answer)
+                    await receive_until(client, b"ok\r\n0\r\n\r\n" if answer is CHUNKED else b"ok")
+                    await client.send_all(GET)
                 await receive_until(behind, b"\r\n\r\n")
-                before = w.traffic.generation
-                w.traffic.generation = dataclasses.replace(before, number=before.number + 1)
-                await behind.send_all(answer)
-                await receive_until(client, b"ok\r\n0\r\n\r\n" if answer is CHUNKED else b"ok")
-                await client.send_all(GET)
-            await receive_until(behind, b"\r\n\r\n")
     assert [event.generation for event in w.told("http.request")][:4] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
 async def test_a_drain_is_told_in_the_response_that_is_under_way(world: Any, receive_until: Any, lane: bool) -> None:
-    async with world() as w, await w.connect() as client:
+    async with world() as w:
         w.traffic.has_express_lane = lane
-        await client.send_all(GET)
-        async with await w.backend.accept() as behind:
-            await receive_until(behind, b"\r\n\r\n")
-            await behind.send_all(OK)
-            assert b"Connection: close" not in await receive_until(client, b"ok")
+        async with await w.connect() as client:
             await client.send_all(GET)
-            await receive_until(behind, b"\r\n\r\n")
-            w.traffic.drain(30)
-            await behind.send_all(OK)
-            assert b"Connection: close\r\n" in await receive_until(client, b"ok")
-            with trio.fail_after(10):
-                assert await client.receive_some() == b""
+            async with await w.backend.accept() as behind:
+                await receive_until(behind, b"\r\n\r\n")
+                await behind.send_all(OK)
+                assert b"Connection: close" not in await receive_until(client, b"ok")
+                await client.send_all(GET)
+                await receive_until(behind, b"\r\n\r\n")
+                w.traffic.drain(30)
+                await behind.send_all(OK)
+                assert b"Connection: close\r\n" in await receive_until(client, b"ok")
+                with trio.fail_after(10):
+                    assert await client.receive_some() == b""
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
@@ -436,20 +439,21 @@ async def test_a_drain_is_told_in_the_response_that_is_under_way(world: Any, rec
 async def test_what_comes_behind_a_body_is_the_next_request(
     world: Any, receive_until: Any, lane: bool, answer: bytes
 ) -> None:
-    async with world() as w, await w.connect() as client:
+    async with world() as w:
         w.traffic.has_express_lane = lane
-        await client.send_all(GET)
-        async with await w.backend.accept() as behind:
-            await receive_until(behind, b"\r\n\r\n")
-            await behind.send_all(OK)
-            await receive_until(client, b"ok")
-            await client.send_all(POST + GET)
-            assert (await receive_until(behind, b"body")).endswith(b"\r\n\r\nbody")
-            await behind.send_all(answer)
-            await receive_until(client, b"ok\r\n0\r\n\r\n" if answer is CHUNKED else b"ok")
-            assert (await receive_until(behind, b"\r\n\r\n")).startswith(b"GET /a HTTP/1.1\r\n")
-            await behind.send_all(OK)
-            await receive_until(client, b"ok")
+        async with await w.connect() as client:
+            await client.send_all(GET)
+            async with await w.backend.accept() as behind:
+                await receive_until(behind, b"\r\n\r\n")
+                await behind.send_all(OK)
+                await receive_until(client, b"ok")
+                await client.send_all(POST + GET)
+                assert (await receive_until(behind, b"body")).endswith(b"\r\n\r\nbody")
+                await behind.send_all(answer)
+                await receive_until(client, b"ok\r\n0\r\n\r\n" if answer is CHUNKED else b"ok")
+                assert (await receive_until(behind, b"\r\n\r\n")).startswith(b"GET /a HTTP/1.1\r\n")
+                await behind.send_all(OK)
+                await receive_until(client, b"ok")
     assert [event.request_bytes for event in w.told("http.request")] == [0, 4, 0]
 
 
@@ -472,14 +476,15 @@ async def test_a_request_in_pieces_is_read_by_the_ordinary_way(world: Any, recei
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
 async def test_a_request_counts_for_retries_when_its_head_is_whole(world: Any, receive_until: Any, lane: bool) -> None:
-    async with world() as w, await w.connect() as client:
+    async with world() as w:
         w.traffic.has_express_lane = lane
-        await client.send_all(GET[:20])
-        await trio.testing.wait_all_tasks_blocked()
-        whole_at = trio.current_time()
-        await client.send_all(GET[20:])
-        async with await w.backend.accept() as behind:
-            await receive_until(behind, b"\r\n\r\n")
-            await behind.send_all(OK)
-            await receive_until(client, b"ok")
-        assert w.traffic.generation.backends["web"].budget.at >= whole_at
+        async with await w.connect() as client:
+            await client.send_all(GET[:20])
+            await trio.testing.wait_all_tasks_blocked()
+            whole_at = trio.current_time()
+            await client.send_all(GET[20:])
+            async with await w.backend.accept() as behind:
+                await receive_until(behind, b"\r\n\r\n")
+                await behind.send_all(OK)
+                await receive_until(client, b"ok")
+            assert w.traffic.generation.backends["web"].budget.at >= whole_at
