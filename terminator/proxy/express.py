@@ -27,6 +27,7 @@ from terminator.proxy.relay import Begun
 from terminator.proxy.treatment import Treatment, forwarded_target
 from terminator.proxy.wording import Wording
 from terminator.routing.routes import Route
+from terminator.telemetry.alike import RequestAlike, RequestsAlike
 from terminator.wire.framing import Framing
 from terminator.wire.plain_heads import SameFields, field_lines_of, plain_answer, same_fields
 from terminator.wire.request_head import RequestHead
@@ -56,6 +57,8 @@ class Plan:
     """The client's field lines with their empty line, where the plan may hold for the next request."""
     behind_target: bytes = b""
     """The rest of the head for the backend then."""
+    told: RequestsAlike | None = None
+    """What the records of such requests have in common, once one has been told."""
 
 
 class Express:
@@ -219,28 +222,43 @@ class Express:
         same: SameFields | None,
         now: float,
     ) -> None:
-        self._traffic.emit(
-            http_request(
-                self._client,
-                plan.head if same is None else _head(plan.head, same),
-                generation=plan.generation,
-                request_id=begun.wording.request_id if begun.wording is not None else None,
-                host=plan.entry.name,
-                treatment=plan.route.action,
-                server=lease.server.key,
-                lease=lease,
-                retries=0,
-                status=begun.status,
-                request_bytes=plan.head.content_length or 0,
-                response_bytes=begun.response_bytes,
-                began_at=began_at,
-                head_at=head_at,
-                sent_at=begun.sent_at,
-                answered_at=begun.answered_at,
-                now=now,
-                error=None,
+        if same is not None and plan.told is not None and begun.status is not None:
+            alike = RequestAlike(
+                plan.told,
+                same[1:4],
+                begun.status,
+                lease.server.key,
+                begun.response_bytes,
+                began_at - self._client.idle_since,
+                begun.answered_at - begun.sent_at,
+                now - begun.answered_at,
+                now - began_at,
             )
+            self._traffic.emit(alike)
+            return
+        event = http_request(
+            self._client,
+            plan.head if same is None else _head(plan.head, same),
+            generation=plan.generation,
+            request_id=begun.wording.request_id if begun.wording is not None else None,
+            host=plan.entry.name,
+            treatment=plan.route.action,
+            server=lease.server.key,
+            lease=lease,
+            retries=0,
+            status=begun.status,
+            request_bytes=plan.head.content_length or 0,
+            response_bytes=begun.response_bytes,
+            began_at=began_at,
+            head_at=head_at,
+            sent_at=begun.sent_at,
+            answered_at=begun.answered_at,
+            now=now,
+            error=None,
         )
+        if same is not None:
+            plan.told = RequestsAlike(event)
+        self._traffic.emit(event)
 
 
 def _skip_body(half: ClientHalf) -> None:

@@ -17,13 +17,14 @@ import random
 import select
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
 from operator import attrgetter
 from typing import Any
 
 from terminator.config.model import Log
 from terminator.telemetry import journald
+from terminator.telemetry.alike import RequestAlike
 from terminator.telemetry.destination import Destination, Progress, open_destination, write_at_once
 from terminator.telemetry.events import Event, HttpRequest, LogDropped, LogUnwritable, Sink, TlsHandshake, log_names
 from terminator.telemetry.line import json_line, shortened
@@ -92,7 +93,7 @@ class Journal:
         destination = plan.destination
         if destination is None or (plan.sampled and not self._keep(event)):
             return
-        fields = self._fields(event, plan)
+        fields = plan.fields(event, plan)
         line = self._render(fields)
         if len(line) > destination.piece_bytes - plan.prefix_bytes:
             line = shortened(fields, destination.piece_bytes - plan.prefix_bytes, self._render)
@@ -270,6 +271,9 @@ class Journal:
         return self._native
 
     def _plan(self, kind: type[Event]) -> _Plan:
+        if kind is RequestAlike:
+            plan = self._plans[kind] = replace(self._plan(HttpRequest), fields=self._fields_alike)
+            return plan
         names = log_names(kind)[:-1]
         sampled = kind is TlsHandshake and self._sample < 1.0
         reader = attrgetter(*(attribute for attribute, _, _ in names)) if len(names) > 1 else _one(names[0][0])
@@ -278,7 +282,8 @@ class Journal:
         prefix_bytes = journald.PREFIX_BYTES if to_journal else 0
         floats = {field.name for field in fields_of(kind) if str(field.type).startswith("float")}
         rounded = () if kind in _ROUNDED else tuple(name for attribute, name, _ in names if attribute in floats)
-        plan = _Plan(destination, reader, tuple(name for _, name, _ in names), rounded, sampled, prefix_bytes)
+        written = tuple(name for _, name, _ in names)
+        plan = _Plan(destination, self._fields, reader, written, rounded, sampled, prefix_bytes)
         self._plans[kind] = plan
         return plan
 
@@ -286,14 +291,27 @@ class Journal:
         error = getattr(event, "error_type", None)
         return error not in SCANNER_CLASSES or random.random() < self._sample
 
-    def _fields(self, event: Event, plan: _Plan) -> dict[str, Any]:
+    def _time(self) -> str:
         now = time.time()
         second = int(now)
         if second != self._second:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        return f"{self._second_text}{int((now - second) * 1e6):06d}Z"
+
+    def _fields_alike(self, event: RequestAlike, plan: _Plan) -> dict[str, Any]:
+        like = event.like
+        if like.fields is None:
+            like.fields = self._fields(like.any_query(), plan)
+        fields = like.fields | event.changes
+        fields["time"] = self._time()
+        if fields["url.query"] is None:
+            del fields["url.query"]
+        return fields
+
+    def _fields(self, event: Event, plan: _Plan) -> dict[str, Any]:
         fields: dict[str, Any] = {
-            "time": f"{self._second_text}{int((now - second) * 1e6):06d}Z",
+            "time": self._time(),
             "level": event.severity(),
             "event": event.event,
         }
@@ -328,7 +346,8 @@ class Journal:
 
     def _say_on_stderr(self, event: LogUnwritable | LogDropped) -> None:
         """When the log itself is what fails, and only if stderr takes it at once."""
-        write_at_once(2, self._render(self._fields(event, self._plans.get(type(event)) or self._plan(type(event)))))
+        plan = self._plans.get(type(event)) or self._plan(type(event))
+        write_at_once(2, self._render(self._fields(event, plan)))
 
     def _give_away(self, destination: Destination) -> None:
         if self._owner is not None:
@@ -343,6 +362,8 @@ class _Plan:
     """What an event type needs to become a line; made at its first event, forgotten when the destinations change."""
 
     destination: Destination | None
+    fields: Callable[[Any, _Plan], dict[str, Any]]
+    """Makes of an event what is written, by name and in order."""
     reader: Callable[[Event], tuple[Any, ...]]
     names: tuple[str, ...]
     rounded: tuple[str, ...]

@@ -19,6 +19,7 @@ from terminator.config.model import Config
 from terminator.proxy.acceptor import Listening
 from terminator.proxy.generation import Plan, build
 from terminator.proxy.traffic import Traffic
+from terminator.telemetry.alike import RequestAlike
 from terminator.telemetry.board import Board, worker_row
 from terminator.telemetry.events import Event
 from terminator.tls.contexts import ContextStore
@@ -53,7 +54,8 @@ class World:
         return stream
 
     def told(self, name: str) -> list[Any]:
-        return [event for event in self.events if event.event == name]
+        told = [event for event in self.events if event.event == name]
+        return [event.whole() if isinstance(event, RequestAlike) else event for event in told]
 
 
 Worlds = Callable[..., AbstractAsyncContextManager[World]]
@@ -101,7 +103,8 @@ def world(tmp_path: Path) -> Worlds:
                 **sections,
             }
         )
-        board, events = Board(worker_row(1)), []
+        board = Board(worker_row(1))
+        events: list[Any] = []
         materials = read_materials(config)
         store = ContextStore(prove())
         store.commit(store.prepare(materials))
