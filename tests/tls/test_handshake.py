@@ -754,7 +754,9 @@ async def test_openssl_s_client(options: list[str], reason: str, sent: str | Non
 
 # ---------------------------------------------------------------------------------------------- the phase clock
 
-DELAY = 0.2
+DELAY = 0.5
+"""Against it what a busy machine takes between two steps must be small: the other side's wait begins before the clock
+has turned to it."""
 
 
 def in_steps(*, before: float = 0, amid: float = 0, answer: float = 0) -> Client:
@@ -812,9 +814,9 @@ async def test_a_delay_at_one_phase_moves_that_phase_alone(span: str, client: Cl
     result, _ = await meet(client, choose)
     assert isinstance(result, Established)
     spans = result.facts.spans
-    assert spans[span] > DELAY * 0.9
+    assert spans[span] > DELAY * 0.6
     others = {name: seconds for name, seconds in spans.items() if name != span}
-    assert max(others.values()) < DELAY * 0.7, others
+    assert max(others.values()) < DELAY * 0.6, others
     event = handshake_event(result.facts, conn_id="c", listener="l", client_address=None, client_port=None)
     parts = (event.first_byte_ms, event.hello_ms, event.select_ms, event.flight_ms, event.client_ms)
     assert event.handshake_ms == pytest.approx(sum(part or 0 for part in parts))
