@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -34,6 +34,12 @@ class Listening:
     name: str
     sock: socket.socket
     config: model.Listener
+    port: int = field(init=False)
+    """The one that clients connect to; 443 for a unix socket, whose clients come through a proxy in front."""
+
+    def __post_init__(self) -> None:
+        name = self.sock.getsockname()
+        object.__setattr__(self, "port", name[1] if isinstance(name, tuple) else 443)
 
 
 class Room(Protocol):

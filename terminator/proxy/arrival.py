@@ -32,7 +32,7 @@ async def serve(
     traffic: Traffic, listening: Listening, sock: socket.socket, peer: object, accepted_at: float, connection_id: str
 ) -> None:
     """The connection handler of a TLS listener. Takes `sock` over: it is closed afterwards in every case."""
-    arrival = _Arrival(traffic, listening, connection_id, origin_of(sock, peer))
+    arrival = _Arrival(traffic, listening, connection_id, origin_of(peer, listening.port))
     counted: str | None = None
     try:
         try:

@@ -30,8 +30,8 @@ class Origin:
     port: int
     server_port: int
     """The port the client connected to."""
-    server_address: str = ""
-    """The address it connected to, "" for a unix socket."""
+    server_address: str | None = None
+    """The address it connected to as a proxy in front has told, "" for none; None where the socket knows it."""
 
     def within(self, networks: Sequence[IpNetwork]) -> bool:
         """Whether the peer is in one of these networks. A unix socket is: only who may open its file gets there."""
@@ -41,15 +41,20 @@ class Origin:
         return any(parsed in network for network in networks)
 
 
-def origin_of(sock: socket.socket, peer: object) -> Origin:
+def origin_of(peer: object, server_port: int) -> Origin:
     """The origin that `accept` tells of."""
     if not isinstance(peer, tuple):
-        return Origin("", 0, 443)
+        return Origin("", 0, server_port)
+    return Origin(plain_address(peer[0]), peer[1], server_port)
+
+
+def _local_address(sock: socket.socket) -> str:
+    """The address that the peer of `sock` connected to, "" for a unix socket."""
     try:
-        server_address, server_port = sock.getsockname()[:2]
+        name = sock.getsockname()
     except OSError:
-        server_address, server_port = "", 443  # reset already; the next read will say so
-    return Origin(plain_address(peer[0]), peer[1], server_port, plain_address(server_address) if server_address else "")
+        return ""  # reset already; the next read will say so
+    return plain_address(name[0]) if isinstance(name, tuple) else ""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,10 +97,13 @@ class Client:
         """What a backend is told of this connection (PROXY protocol §2.2). From a unix socket there are no addresses
         to tell, so it is LOCAL then. A proxy in front has named the connection already: the name is kept."""
         origin, certificate, before = self.origin, self.certificate, self.proxied
-        known = bool(origin.address and origin.server_address)
+        server_address = origin.server_address
+        if server_address is None:
+            server_address = _local_address(self.half.stream.sock)
+        known = bool(origin.address and server_address)
         return encode_v2(
             (origin.address, origin.port) if known else None,
-            (origin.server_address, origin.server_port) if known else None,
+            (server_address, origin.server_port) if known else None,
             authority=self.server_name or (before.authority if before is not None else None),
             unique_id=(before.unique_id if before is not None else None) or self.id.encode(),
             tls=TlsFacts(

@@ -32,6 +32,8 @@ FLOOR = 3.0
 """Retries that a quiet backend always has, so that its only request may be repeated (Finagle has 10 a second)."""
 MEMORY_SECONDS = 10.0
 """How long a request counts as recent."""
+STEP_SECONDS = 0.01
+"""A budget fades by steps of at least so long: a busy one would work it out for every request, to no other effect."""
 
 
 @dataclass(slots=True)
@@ -63,7 +65,7 @@ class Budget:
 
     def _fade(self, now: float) -> None:
         passed = now - self.at
-        if passed <= 0:
+        if passed < STEP_SECONDS:
             return
         self.at = now
         left = 1 - passed / MEMORY_SECONDS if passed < MEMORY_SECONDS else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections import defaultdict
 from typing import Final
 
 import trio
@@ -39,7 +40,7 @@ class HandshakeFacts:
 
     def __init__(self, accepted_at: float) -> None:
         """accepted_at: by trio's clock."""
-        self.spans: dict[str, float] = {}
+        self.spans: defaultdict[str, float] = defaultdict(float)
         """Seconds by span; a span that was never reached is absent."""
         self._span = "first_byte"
         self._since = accepted_at
@@ -57,8 +58,7 @@ class HandshakeFacts:
     def turn(self, span: str) -> None:
         """From now on the time belongs to `span`."""
         now = self._now()
-        spans, before = self.spans, self._span
-        spans[before] = spans.get(before, 0.0) + now - self._since
+        self.spans[self._span] += now - self._since
         self._span = span
         self._since = now
 

@@ -97,6 +97,8 @@ class ClientSide:
     """What stands in every request, save the fields that depend on the request or on the peer's trust."""
     forwarded_for: bytes = field(init=False, repr=False)
     """The address for X-Forwarded-For, b"" if unknown."""
+    said: tuple[Field, ...] = field(init=False, repr=False)
+    """Of an untrusted peer: its address, if known, the scheme, and the port."""
     forwarded: bytes = field(init=False, repr=False)
     """The beginning of our element of Forwarded, up to and including `host="`."""
 
@@ -104,11 +106,12 @@ class ClientSide:
         fixed = self.certificate.fields() if self.certificate is not None else []
         if self.ja4_header and self.ja4:
             fixed.append((self.ja4_header.lower().encode("ascii"), self.ja4.encode("ascii")))
-        forwarded_for, forwarded = _named(self.address, self.scheme)
+        forwarded_for, forwarded, said = _named(self.address, self.scheme, self.server_port)
         fill = object.__setattr__  # frozen it is for all others
         fill(self, "claimed", _claimed(tuple(self.claims), self.ja4_header))
         fill(self, "fixed", tuple(fixed))
         fill(self, "forwarded_for", forwarded_for)
+        fill(self, "said", said)
         fill(self, "forwarded", forwarded)
 
 
@@ -120,11 +123,14 @@ def _claimed(names: tuple[str, ...], ja4_header: str | None) -> frozenset[bytes]
 
 
 @lru_cache(maxsize=8192)
-def _named(client: str, scheme: str) -> tuple[bytes, bytes]:
-    """`forwarded_for` and `forwarded` of a client's address."""
+def _named(client: str, scheme: str, server_port: int) -> tuple[bytes, bytes, tuple[Field, ...]]:
+    """`forwarded_for`, `forwarded` and `said` of a client's address."""
     address = plain_address(client)
     node = f'"[{address}]"' if ":" in address else address or "unknown"
-    return address.encode("ascii"), f'for={node};proto={scheme};host="'.encode("ascii")
+    text = address.encode("ascii")
+    said = [(b"x-forwarded-for", text), (b"x-real-ip", text)] if text else []
+    said += [(b"x-forwarded-proto", scheme.encode("ascii")), (b"x-forwarded-port", b"%d" % server_port)]
+    return text, f'for={node};proto={scheme};host="'.encode("ascii"), tuple(said)
 
 
 @lru_cache(maxsize=8192)

@@ -91,12 +91,8 @@ def request_fields(
     if client.trusted:
         fields += _said_with_peer(head.fields, client, asked)
     else:
-        if client.forwarded_for:
-            fields.append((b"x-forwarded-for", client.forwarded_for))
-            fields.append((b"x-real-ip", client.forwarded_for))
-        fields.append((b"x-forwarded-proto", client.scheme.encode("ascii")))
+        fields += client.said
         fields.append((b"x-forwarded-host", asked))
-        fields.append((b"x-forwarded-port", b"%d" % client.server_port))
         fields.append((b"forwarded", b'%b%b"' % (client.forwarded, asked)))
     fields += client.fixed
     fields += [(name.lower(), value) for name, value in own]

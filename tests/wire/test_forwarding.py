@@ -28,8 +28,8 @@ OURS = [
     (b"x-forwarded-for", b"192.0.2.7"),
     (b"x-real-ip", b"192.0.2.7"),
     (b"x-forwarded-proto", b"https"),
-    (b"x-forwarded-host", b"shop.example:8443"),
     (b"x-forwarded-port", b"8443"),
+    (b"x-forwarded-host", b"shop.example:8443"),
     (b"forwarded", b'for=192.0.2.7;proto=https;host="shop.example:8443"'),
 ]
 
