@@ -157,10 +157,13 @@ class Fleet:
         return anew
 
     def sweep(self, now: float) -> None:
-        """Looks through the idle connections; call every few seconds."""
+        """Ends idle connections whose time is over, and gives requests that wait a server that has become available by
+        time alone (`down_for` is over). Call about once a second."""
         for name, group in self._groups.items():
             for member in group.members:
                 self._servers[name, member.key].sweep(now, group.backend.keepalive.idle_timeout)
+            if group.queued:
+                group.may_choose_anew()
 
     def close(self) -> None:
         for server in self._servers.values():

@@ -32,8 +32,8 @@ from terminator.telemetry.examples import FailureExamples
 from terminator.tls.openssl import Capabilities
 from terminator.transport.alarms import Alarms
 
-SWEEP_SECONDS = 5.0
-"""How often idle backend connections are looked through for those past their time."""
+SWEEP_SECONDS = 1.0
+"""How often backends are looked through for what time alone has changed."""
 
 
 class Traffic:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from terminator.backend.group import BackendGroup, Lease
-from terminator.errors import BackendClosed, ConnectFailed, NoServer, QueueFull, QueueTimeout
+from terminator.errors import BackendClosed, BackendTimeout, ConnectFailed, NoServer, QueueFull, QueueTimeout
 from terminator.wire.framing import Framing
 
 
@@ -230,6 +230,27 @@ async def test_whoever_waited_gets_the_kept_connection(adopt: Any, serve: Any, n
     await askers.has("next")
     assert (askers.got["next"].reused, askers.got["next"].connection is first.connection) == (True, True)
     assert askers.got["next"].queue_seconds > 0
+    askers.release()
+
+
+async def test_whoever_waits_gets_a_server_whose_time_out_is_over(
+    adopt: Any, serve: Any, fleet: Any, nursery: trio.Nursery, mock_clock: trio.testing.MockClock
+) -> None:
+    passive = {"fail_count": 1, "down_for": "30s"}
+    group = adopt(*full_pair(serve), queue={"timeout": "1h"}, passive_check=passive)
+    one, two = await lease(group), await lease(group)
+    two.release(BackendTimeout("no response head in time"), None)
+    askers = Askers(nursery)
+    await askers.ask("next", group, set())
+    mock_clock.jump(29)
+    fleet.sweep(trio.current_time())
+    assert group.queued == 1
+    mock_clock.jump(1.001)
+    fleet.sweep(trio.current_time())
+    assert not group.queued
+    await askers.has("next")
+    assert askers.got["next"].server is two.server
+    one.release(None, None)
     askers.release()
 
 
