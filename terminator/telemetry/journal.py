@@ -18,23 +18,20 @@ import select
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from dataclasses import fields as fields_of
-from operator import attrgetter
 from typing import Any
 
 from terminator.config.model import Log
 from terminator.telemetry import journald
 from terminator.telemetry.alike import RequestAlike
+from terminator.telemetry.by_name import adder
 from terminator.telemetry.destination import Destination, Progress, open_destination, write_at_once
-from terminator.telemetry.events import Event, HttpRequest, LogDropped, LogUnwritable, Sink, TlsHandshake, log_names
+from terminator.telemetry.events import Event, HttpRequest, LogDropped, LogUnwritable, Sink, TlsHandshake
 from terminator.telemetry.line import json_line, shortened
 from terminator.telemetry.text_format import text_line
 
 SINKS: tuple[Sink, ...] = ("handshakes", "requests", "lifecycle")
 SCANNER_CLASSES = frozenset({"not_tls", "plain_http", "malformed_hello", "client_closed", "timeout"})
 _FAULT_SECONDS = 60.0
-_ROUNDED = (TlsHandshake, HttpRequest)
-"""Whoever makes these has rounded their times already; doing it again would cost each line a microsecond."""
 
 Outlets = dict[Sink, Destination | None]
 
@@ -274,17 +271,11 @@ class Journal:
         if kind is RequestAlike:
             plan = self._plans[kind] = replace(self._plan(HttpRequest), fields=self._fields_alike)
             return plan
-        names = log_names(kind)[:-1]
         sampled = kind is TlsHandshake and self._sample < 1.0
-        reader = attrgetter(*(attribute for attribute, _, _ in names)) if len(names) > 1 else _one(names[0][0])
         destination = self._outlets[kind.sink]
         to_journal = destination is not None and journald.leads_to_journal(destination.fd, self._journal_stream)
         prefix_bytes = journald.PREFIX_BYTES if to_journal else 0
-        floats = {field.name for field in fields_of(kind) if str(field.type).startswith("float")}
-        rounded = () if kind in _ROUNDED else tuple(name for attribute, name, _ in names if attribute in floats)
-        written = tuple(name for _, name, _ in names)
-        plan = _Plan(destination, self._fields, reader, written, rounded, sampled, prefix_bytes)
-        self._plans[kind] = plan
+        plan = self._plans[kind] = _Plan(destination, self._fields, adder(kind), sampled, prefix_bytes)
         return plan
 
     def _keep(self, event: Event) -> bool:
@@ -317,12 +308,7 @@ class Journal:
         }
         if self._worker is not None:
             fields["worker"] = self._worker
-        for name, value in zip(plan.names, plan.reader(event), strict=True):  # faster than a second dict, merged
-            if value is not None:
-                fields[name] = value
-        for name in plan.rounded:
-            if name in fields:
-                fields[name] = round(fields[name], 3)
+        plan.add(event, fields)
         if plan.sampled and fields.get("error.type") in SCANNER_CLASSES:
             fields["log.sample"] = self._sample
         generation = event.generation if event.generation is not None else self._generation()
@@ -364,17 +350,11 @@ class _Plan:
     destination: Destination | None
     fields: Callable[[Any, _Plan], dict[str, Any]]
     """Makes of an event what is written, by name and in order."""
-    reader: Callable[[Event], tuple[Any, ...]]
-    names: tuple[str, ...]
-    rounded: tuple[str, ...]
-    """Names of the numbers to be rounded to three decimals."""
+    add: Callable[[Event, dict[str, Any]], None]
+    """Adds what the event itself says."""
     sampled: bool
     prefix_bytes: int
     """Of the priority that stands before each line for systemd's journal; 0 when the destination is something else."""
-
-
-def _one(attribute: str) -> Callable[[Event], tuple[Any, ...]]:
-    return lambda event: (getattr(event, attribute),)
 
 
 def _distinct(destinations: Iterable[Destination | None]) -> list[Destination]:
