@@ -1,8 +1,8 @@
 """The express lane of bulk: a body of known length from backend to client through one buffer that all share.
 
 A read of 256 KiB into fresh memory costs four times as much as one into memory that is warm already. Nothing waits
-while the buffer is in use: what the client cannot take at once is copied out first. The plain path is `Relay._download`
-with one piece after the other; both put the same bytes on the wire.
+while the buffer is in use: what the client cannot take at once is copied out first. The plain path is
+`relay.relay_body` with one piece after the other; both put the same bytes on the wire.
 """
 
 from __future__ import annotations

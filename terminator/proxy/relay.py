@@ -209,41 +209,11 @@ class Relay:
         if head.status == 101:
             self.upgraded = head
             return head
-        client, backend = self._client, self._backend
         fields, framing, close = self._answer(head)
         self._deadline.rest()
-        client.begin_response(head.status, head.reason, fields, framing, close=close)
-        while True:
-            piece = backend.body_now()
-            if piece is None:
-                await client.flush()
-                self._deadline.expect(BackendTimeout, self._patience.body_idle, "the response body stood still")
-                piece = await backend.receive_body()
-                self._deadline.rest()
-            if not piece:
-                break
-            if backend.response_complete:
-                client.queue_body(piece)
-                break
-            await client.send_body(piece)
-            if framing is Framing.LENGTH and len(piece) >= BULK_PIECE_BYTES and (left := backend.body_in_bulk()):
-                await self._pour(left)
-                break
-        await client.finish(forwarding.trailers(backend.trailers, BackendInvalid) if backend.trailers else ())
+        self._client.begin_response(head.status, head.reason, fields, framing, close=close)
+        await relay_body(self._client, self._backend, self._deadline, self._patience.body_idle)
         return head
-
-    async def _pour(self, left: int) -> None:
-        def before_wait() -> None:
-            self._deadline.expect(BackendTimeout, self._patience.body_idle, "the response body stood still")
-
-        await pour(
-            self._backend.stream,
-            self._client.stream,
-            left,
-            before_wait=before_wait,
-            after_wait=self._deadline.rest,
-            moved=self._client.sent_past,
-        )
 
     async def _final_head(self) -> ResponseHead:
         while True:
@@ -254,3 +224,41 @@ class Relay:
                 await self._client.send_interim(head.status, forwarding.interim_fields(head), head.reason)
             if head.status == 100 and not self._backend.request_finished:
                 self._deadline.expect(BodyTimeout, self._patience.body_idle, "the request body stood still")
+
+
+async def relay_body(client: ClientHalf, backend: BackendConnection, deadline: Deadline, idle_seconds: float) -> None:
+    """Moves the content of a response to its end, once its head has been begun at the client's half. `deadline` rests,
+    then and afterwards; a backend that says nothing for `idle_seconds` is a BackendTimeout. Raises as `Relay.run`."""
+    while True:
+        piece = backend.body_now()
+        if piece is None:
+            await client.flush()
+            deadline.expect(BackendTimeout, idle_seconds, "the response body stood still")
+            piece = await backend.receive_body()
+            deadline.rest()
+        if not piece:
+            break
+        if backend.response_complete:
+            client.queue_body(piece)
+            break
+        await client.send_body(piece)
+        if len(piece) >= BULK_PIECE_BYTES and (left := backend.body_in_bulk()):
+            await _pour(client, backend, deadline, idle_seconds, left)
+            break
+    await client.finish(forwarding.trailers(backend.trailers, BackendInvalid) if backend.trailers else ())
+
+
+async def _pour(
+    client: ClientHalf, backend: BackendConnection, deadline: Deadline, idle_seconds: float, left: int
+) -> None:
+    def before_wait() -> None:
+        deadline.expect(BackendTimeout, idle_seconds, "the response body stood still")
+
+    await pour(
+        backend.stream,
+        client.stream,
+        left,
+        before_wait=before_wait,
+        after_wait=deadline.rest,
+        moved=client.sent_past,
+    )
