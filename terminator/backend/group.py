@@ -172,7 +172,13 @@ class BackendGroup:
         )
 
     def lease_now(
-        self, *, tried: set[str], hash_key: bytes, fresh: bool, private: PrivateConnections | None = None
+        self,
+        *,
+        tried: set[str],
+        hash_key: bytes,
+        fresh: bool,
+        private: PrivateConnections | None = None,
+        now: float | None = None,
     ) -> Lease | Server | None:
         """A kept connection to the server chosen for one attempt; else the server, which a connection is to be made to,
         or None where all are full: then `lease_later` must follow at once.
@@ -181,10 +187,12 @@ class BackendGroup:
                   that is chosen now is added
         fresh:    not a kept connection: the last attempt found one dead
         private:  the client's own connections, where they are not shared among clients
+        now:      the loop's clock, if it has just been read
 
         Raises `NoServer`.
         """
-        now = trio.current_time()
+        if now is None:
+            now = trio.current_time()
         chosen = self._pick(tried, hash_key, now)
         if chosen is Refusal.FULL:
             return None
