@@ -48,9 +48,9 @@ class BackendConnection:
         "_chunked",
         "_ears",
         "_h11",
-        "_head",
         "_incoming",
         "_interim",
+        "_lasting",
         "_method",
         "_outgoing",
         "_upgrading",
@@ -71,12 +71,11 @@ class BackendConnection:
         self._incoming = HeadBuffer(MAX_HEAD_BYTES)
         self._outgoing: list[bytes] = []
         self._method = ""
-        self._chunked = self._upgrading = False
+        self._chunked = self._upgrading = self._lasting = False
         self._interim = 0
         self._ears = select.poll()
         self._ears.register(sock, select.POLLIN | select.POLLRDHUP)
         self._h11: h11.Connection | None = None
-        self._head: ResponseHead | None = None
         self._body: Body | None = None
 
     # ------------------------------------------------------------------------------------------------- the request
@@ -101,13 +100,22 @@ class BackendConnection:
         self.response_begun = bool(received)
         self._incoming.feed(received)
 
+    def take_over_body(self, length: int | None, received: bytes) -> None:
+        """The same where the head of the response has been read too: a final one on HTTP/1.1 after which another
+        exchange may follow, of `length` bytes or in chunks (None), of which `received` has come, if anything."""
+        self._begin("", Framing.NONE, upgrading=False)
+        self.request_finished = self.response_begun = self._lasting = True
+        self._body = express.chunked() if length is None else express.counted(length)
+        if received:
+            self._body.feed(received)
+
     def _begin(self, method: str, framing: Framing, upgrading: bool) -> None:
         self._method = method
         self._chunked = framing is Framing.CHUNKED
         self._upgrading = upgrading
         self._interim = 0
-        self._h11 = self._head = self._body = None
-        self.request_finished = self.response_begun = False
+        self._h11 = self._body = None
+        self.request_finished = self.response_begun = self._lasting = False
 
     def queue_body(self, data: bytes) -> None:
         """A piece of the body, framed as the head announced; it leaves with what is sent next."""
@@ -167,7 +175,7 @@ class BackendConnection:
                 raise BackendInvalid(f"more than {MAX_INTERIM_RESPONSES} interim responses")
             self._read_by_h11(raw, head)
             return head
-        self._head = head
+        self._lasting = head.keep_alive
         if head.framing is Framing.UNTIL_CLOSE:
             self._body = IncomingBody(self._read_by_h11(raw, head))
         elif head.framing is Framing.CHUNKED:
@@ -245,8 +253,7 @@ class BackendConnection:
         """Whether another exchange may follow: both messages complete, nobody said close, no byte out of place."""
         return (
             self.request_finished
-            and self._head is not None
-            and self._head.keep_alive
+            and self._lasting
             and self._body is not None
             and self._body.ended
             and not self.stream.ended

@@ -212,6 +212,14 @@ class ClientHalf:
         self.reusable = not close and self._head.keep_alive and framing is not Framing.UNTIL_CLOSE
         self._outgoing.append(write_response_head(status, reason, fields))
 
+    def begin_written_response(self, head: bytes, framing: Framing) -> None:
+        """The same with a head that is written already, for a request that somebody else may have read: whether
+        another one may follow is theirs to know."""
+        self.response_begun = True
+        self.response_bytes = 0
+        self._framing = framing
+        self._outgoing.append(head)
+
     async def send_body(self, data: bytes) -> None:
         self.response_bytes += len(data)
         if self._framing is Framing.CHUNKED:

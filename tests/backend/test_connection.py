@@ -82,6 +82,46 @@ async def test_responses_and_what_may_follow(connected: Connected, said: bytes, 
     assert connection.reusable is reusable
 
 
+@pytest.mark.parametrize(
+    ("length", "received", "said", "body", "reusable"),
+    [
+        (2, b"", b"ok", b"ok", True),
+        (2, b"o", b"k", b"ok", True),
+        (2, b"ok", b"", b"ok", True),
+        (0, b"", b"", b"", True),
+        (0, b"ok", b"", b"", False),
+        (2, b"o", b"k!", b"ok", False),
+        (None, b"", b"2\r\nok\r\n0\r\n\r\n", b"ok", True),
+        (None, b"2\r\no", b"k\r\n0\r\nX-Sum: 1\r\n\r\n", b"ok", True),
+        (None, b"2\r\nok\r\n0\r\n\r\n", b"", b"ok", True),
+        (None, b"2\r\nok\r\n0\r\n\r\n!", b"", b"ok", False),
+    ],
+)
+async def test_a_response_whose_head_somebody_else_has_read(
+    connected: Connected, length: int | None, received: bytes, said: bytes, body: bytes, reusable: bool
+) -> None:
+    connection, backend = connected()
+    await ask(connection)
+    backend.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nclose")
+    await connection.receive_head()  # what an earlier response has said is forgotten
+    assert await whole_body(connection) == b"close"
+    connection.take_over_body(length, received)
+    backend.sendall(said)
+    assert await whole_body(connection) == body
+    assert connection.reusable is reusable
+
+
+async def test_what_one_response_has_said_does_not_hold_for_the_next_one(connected: Connected) -> None:
+    connection, backend = connected()
+    connection.take_over_body(0, b"")
+    assert connection.reusable
+    await ask(connection)
+    assert not connection.reusable
+    backend.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    await connection.receive_head()
+    assert not connection.reusable
+
+
 async def test_a_connection_serves_one_exchange_after_the_other(connected: Connected) -> None:
     connection, backend = connected()
     for _ in range(3):

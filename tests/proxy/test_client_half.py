@@ -107,3 +107,20 @@ async def test_a_response_is_framed_as_said(
     assert peer.recv(1000) == b"HTTP/1.1 200 OK\r\n\r\n" + wire
     assert half.reusable is (framing is not Framing.UNTIL_CLOSE)
     assert half.response_bytes == 4
+
+
+@pytest.mark.parametrize(
+    ("framing", "wire"), [(Framing.CHUNKED, b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"), (Framing.LENGTH, b"abcd")]
+)
+async def test_a_head_that_is_written_already_leaves_with_its_body(
+    pair: tuple[ClientHalf, socket.socket], framing: Framing, wire: bytes
+) -> None:
+    half, peer = pair
+    for _ in range(2):  # nothing is left of the response before
+        half.begin_written_response(b"HTTP/1.1 200 OK\r\n\r\n", framing)
+        assert half.response_begun
+        await half.send_body(b"ab")
+        half.queue_body(b"cd")
+        await half.finish()
+        assert peer.recv(1000) == b"HTTP/1.1 200 OK\r\n\r\n" + wire
+        assert half.response_bytes == 4
