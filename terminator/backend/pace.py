@@ -1,5 +1,5 @@
 """How often a backend's responses are tried on the express lane: always, until one is none for it; then the less often,
-the more in a row are none. A response that is not plain costs some µs more there than on the ordinary way."""
+the more in a row are none. A response whose head is not plain costs some µs more there than on the ordinary way."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Pace:
         return True
 
     def plain(self) -> None:
-        """A response that was tried was plain."""
+        """A response that was tried was one for the lane."""
         self._next = FIRST_PAUSE
 
     def other(self) -> None:
-        """One was not."""
+        """One was none."""
         self._left = self._next
         self._next = min(2 * self._next, LONGEST_PAUSE)

@@ -1,11 +1,12 @@
 """The express lane of exchanges: a request without surprises, and a response as plain as most.
 
 It does what `exchange`, `forward` and `relay` do, for the one case that is most of all traffic: a request that is here
-with its body, if any; a kept connection to the backend; and a response that comes whole, in one piece, and can be sent
-on as it is. A request whose field lines are, byte for byte, those of the one before on its connection costs least:
-host, framing and what is said to the backend stand already. Where anything is otherwise the lane hands over, also amid
-the exchange: `exchange` goes on from where things stand. It decides nothing by itself and could be deleted without loss
-of function (`client.serve_requests` asks it); tests/proxy/test_express.py holds both ways against each other.
+with its body, if any; a kept connection to the backend; and a response whose head can be sent on as it is. One that is
+here whole goes on in one piece; the body of any other is moved as the ordinary way moves it. A request whose field
+lines are, byte for byte, those of the one before on its connection costs least: host, framing and what is said to the
+backend stand already. Where anything is otherwise the lane hands over, also amid the exchange: `exchange` goes on from
+where things stand. It decides nothing by itself and could be deleted without loss of function (`client.serve_requests`
+asks it); tests/proxy/test_express.py holds both ways against each other.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from terminator.backend.connection import BackendConnection
 from terminator.backend.group import BackendGroup, Lease
 from terminator.errors import BackendTimeout, BadRequest, ClientError, NoServer
 from terminator.proxy.client_half import ClientHalf
@@ -23,7 +25,7 @@ from terminator.proxy.exchange import Exchange, Found, admit_host, find_route
 from terminator.proxy.facts import Client
 from terminator.proxy.generation import Generation, HostEntry
 from terminator.proxy.recording import http_request
-from terminator.proxy.relay import Begun
+from terminator.proxy.relay import Begun, relay_body
 from terminator.proxy.treatment import Treatment, forwarded_target
 from terminator.proxy.wording import Wording
 from terminator.routing.routes import Route
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from terminator.proxy.traffic import Traffic
 
 RECEIVE_BYTES = 65536
-"""What a whole response may have, with its head."""
+"""What a response that goes on in one piece may have, with its head."""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,20 @@ class Plan:
     """The rest of the head for the backend then."""
     told: RequestsAlike | None = None
     """What the records of such requests have in common, once one has been told."""
+
+
+@dataclass(slots=True)
+class Passage(Begun):
+    """One request on the lane, and how far it has come."""
+
+    generation: Generation
+    plan: Plan
+    began_at: float
+    head_at: float
+    """When its head was here, by the loop's clock."""
+    method: str
+    same: SameFields | None
+    """Where `plan.head` is the head of another request; else it is this one's, and `wording` has its words."""
 
 
 class Express:
@@ -97,7 +113,7 @@ class Express:
         request = beginning + plan.behind_target
         if content_bytes:
             request += received[head_bytes:]
-        return await self._forward(generation, plan, began_at, began_at, request, method, same)
+        return await self._forward(Passage(generation, plan, began_at, began_at, method, same), request)
 
     async def serve(self, head: RequestHead, began_at: float, head_at: float) -> bool | None:
         """The same for a request whose head has been read, at `head_at`."""
@@ -122,117 +138,122 @@ class Express:
             self._plan = plan
         if body:
             request += body
-        return await self._forward(generation, plan, began_at, head_at, request, head.method, None, wording)
+        passage = Passage(generation, plan, began_at, head_at, head.method, None, wording=wording)
+        return await self._forward(passage, request)
 
-    async def _forward(
-        self,
-        generation: Generation,
-        plan: Plan,
-        began_at: float,
-        head_at: float,
-        request: bytes,
-        method: str,
-        same: SameFields | None,
-        wording: Wording | None = None,
-    ) -> bool | None:
-        """request: all of it, as it is to be sent. same: where `plan.head` is the head of another request; else this
-        one's `wording`."""
-        client, traffic, group = self._client, self._traffic, plan.group
+    async def _forward(self, passage: Passage, request: bytes) -> bool | None:
+        """request: all of it, as it is to be sent."""
+        client, traffic, plan = self._client, self._traffic, passage.plan
         if traffic.draining or client.gone:
             return None
-        begun = Begun(None, set(), wording)
+        group = plan.group
         try:
-            begun.found = lease = group.lease_now(tried=begun.tried, hash_key=plan.hash_key, fresh=False)
+            passage.found = lease = group.lease_now(
+                tried=passage.tried, hash_key=plan.hash_key, fresh=False, now=passage.head_at
+            )
         except NoServer:
             return None
-        group.budget.request(head_at)
+        group.budget.request(passage.head_at)
         if not isinstance(lease, Lease):
-            return await self._hand_over(generation, plan, began_at, head_at, begun, same)
-        deadline, patience = client.deadline, plan.route.action.patience
-        front, back = client.half.stream, lease.connection.stream
+            return await self._hand_over(passage)
+        deadline, patience, lasting = client.deadline, plan.route.action.patience, plan.head.keep_alive
+        connection, front = lease.connection, client.half.stream
+        back = connection.stream
         front.stall_seconds = back.stall_seconds = patience.body_idle
         deadline.begin(back, front)
+        reusable = True
         try:
-            begun.sent_at = self._now()
+            passage.sent_at = passage.head_at  # from here on it may have been sent
             await back.send(request)
-            begun.sent_at = sent_at = self._now()
+            passage.sent_at = sent_at = self._now()
             deadline.expect(BackendTimeout, patience.backend_response, "no response head in time", sent_at)
-            begun.received = await back.receive_later(RECEIVE_BYTES)
-            plain = plain_answer(begun.received, traffic.http_date, plan.hsts, closing=not plan.head.keep_alive)
-            if plain is not None and not traffic.draining:
+            received = await back.receive_later(RECEIVE_BYTES)
+            plain = plain_answer(received, traffic.http_date, plan.hsts, closing=not lasting)
+            if plain is None or traffic.draining:
+                passage.received = received
+            else:
                 deadline.rest()
-                begun.status, begun.response_bytes, response = plain
-                begun.answered_at = answered_at = self._now()
-                if not plan.head.keep_alive:
-                    front.last_words()
-                await front.send(response)
+                passage.status, length, head, content = plain
+                passage.answered_at = self._now()
+                if length == len(content):
+                    passage.response_bytes = length
+                    if not lasting:
+                        front.last_words()
+                    await front.send(head + content)
+                else:
+                    connection.take_over_body(length, content)
+                    del received, content, plain  # a long response shall not keep its beginning
+                    await self._relay_body(passage, connection, head, length)
+                    reusable = connection.reusable
         except BaseException as error:
-            begun.failure = error
-            return await self._hand_over(generation, plan, began_at, head_at, begun, same)
-        if begun.status is None:
-            if begun.received:
+            passage.failure = error
+            return await self._hand_over(passage)
+        if passage.status is None:
+            if passage.received:
                 group.pace.other()
             self._plan = None
-            return await self._hand_over(generation, plan, began_at, head_at, begun, same)
+            return await self._hand_over(passage)
         group.pace.plain()
         deadline.done()
         now = self._now()
-        lease.give_back(now, None, begun.status, reusable=True)
-        if same is not None:
+        lease.give_back(now, None, passage.status, reusable=reusable)
+        if passage.same is not None:
             client.half.forget_received()
         elif plan.head.content_length:
             _skip_body(client.half)
         meters = traffic.meters.plain_exchange(
-            plan.entry.name, plan.route.action.name, method, begun.status, group.name, lease.server.key
+            plan.entry.name, plan.route.action.name, passage.method, passage.status, group.name, lease.server.key
         )
         content_bytes = plan.head.content_length or 0
-        meters.count(now - began_at, answered_at - sent_at, content_bytes, begun.response_bytes)
+        meters.count(now - passage.began_at, passage.answered_at - sent_at, content_bytes, passage.response_bytes)
         if traffic.logs_requests:
-            self._record(plan, began_at, head_at, begun, lease, same, now)
-        return plan.head.keep_alive and not front.broken
+            self._record(passage, lease, now)
+        return lasting and not front.broken
 
-    async def _hand_over(
-        self, generation: Generation, plan: Plan, began_at: float, head_at: float, begun: Begun, same: SameFields | None
-    ) -> bool:
+    async def _relay_body(
+        self, passage: Passage, connection: BackendConnection, head: bytes, length: int | None
+    ) -> None:
+        half = self._client.half
+        half.begin_written_response(head, Framing.CHUNKED if length is None else Framing.LENGTH)
+        try:
+            await relay_body(half, connection, self._client.deadline, passage.plan.route.action.patience.body_idle)
+        finally:
+            passage.response_bytes = half.response_bytes
+
+    async def _hand_over(self, passage: Passage) -> bool:
         """The ordinary way takes this exchange from where it stands. What it has to read of it, it reads alike."""
-        client, half, limits = self._client, self._client.half, generation.config.limits
-        if same is None:
+        client, half, plan, generation = self._client, self._client.half, passage.plan, passage.generation
+        if passage.same is None:
             head = plan.head
         else:
+            limits = generation.config.limits
             read = half.head_now(limits.request_head, limits.headers)
             assert read is not None
             head = read
             half.take_raw_head()
-        if begun.sent_at:
+        if passage.sent_at:
             _skip_body(half)
-        if begun.status is not None:
+        if passage.status is not None:
             half.response_begun = True
-            half.response_bytes = begun.response_bytes
-        exchange = Exchange(self._traffic, client, head, began_at, head_at, generation, (plan.entry, plan.route))
-        await exchange.run(begun)
+            half.response_bytes = passage.response_bytes
+        found = plan.entry, plan.route
+        exchange = Exchange(self._traffic, client, head, passage.began_at, passage.head_at, generation, found)
+        await exchange.run(passage)
         return exchange.reusable and not half.stream.broken
 
-    def _record(
-        self,
-        plan: Plan,
-        began_at: float,
-        head_at: float,
-        begun: Begun,
-        lease: Lease,
-        same: SameFields | None,
-        now: float,
-    ) -> None:
-        if same is not None and plan.told is not None and begun.status is not None:
+    def _record(self, passage: Passage, lease: Lease, now: float) -> None:
+        plan, same, wording, status = passage.plan, passage.same, passage.wording, passage.status
+        if same is not None and plan.told is not None and status is not None:
             alike = RequestAlike(
                 plan.told,
                 same[1:4],
-                begun.status,
+                status,
                 lease.server.key,
-                begun.response_bytes,
-                began_at - self._client.idle_since,
-                begun.answered_at - begun.sent_at,
-                now - begun.answered_at,
-                now - began_at,
+                passage.response_bytes,
+                passage.began_at - self._client.idle_since,
+                passage.answered_at - passage.sent_at,
+                now - passage.answered_at,
+                now - passage.began_at,
             )
             self._traffic.emit(alike)
             return
@@ -240,19 +261,19 @@ class Express:
             self._client,
             plan.head if same is None else _head(plan.head, same),
             generation=plan.generation,
-            request_id=begun.wording.request_id if begun.wording is not None else None,
+            request_id=wording.request_id if wording is not None else None,
             host=plan.entry.name,
             treatment=plan.route.action,
             server=lease.server.key,
             lease=lease,
             retries=0,
-            status=begun.status,
+            status=status,
             request_bytes=plan.head.content_length or 0,
-            response_bytes=begun.response_bytes,
-            began_at=began_at,
-            head_at=head_at,
-            sent_at=begun.sent_at,
-            answered_at=begun.answered_at,
+            response_bytes=passage.response_bytes,
+            began_at=passage.began_at,
+            head_at=passage.head_at,
+            sent_at=passage.sent_at,
+            answered_at=passage.answered_at,
             now=now,
             error=None,
         )

@@ -11,7 +11,7 @@ reading only ends the upload, for it may have answered already; whatever it says
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
@@ -48,14 +48,14 @@ Answer = tuple[list[tuple[bytes, bytes]], Framing, bool]
 """Fields of a final response, its framing, and whether the fields say `Connection: close`."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Begun:
     """An attempt as the express lane leaves it where it cannot go on by itself."""
 
-    found: Lease | Server | None
+    found: Lease | Server | None = None
     """What `BackendGroup.lease_now` gave."""
-    tried: set[str]
-    wording: Wording | None
+    tried: set[str] = field(default_factory=set)
+    wording: Wording | None = None
     """Of this request, if its fields have been worded."""
     sent_at: float = 0.0
     """When the whole request was sent, by the loop's clock; 0 when nothing of it was."""

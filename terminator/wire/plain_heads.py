@@ -1,10 +1,10 @@
 """Heads that need no reading, found out by one match each: the express lane sends them on almost as they came.
 
 A request whose field lines are, byte for byte, those of the request before on its connection means what that one meant;
-only its request line is new. A response is sent on as it is when every name stands in its customary case (or all in
-lower case, which is mended), every value as `writing` would write it, and no field asks for anything but
-Content-Length. What differs in the least from that is None here, and is read by `request_head` and `response_head`:
-this module decides nothing that they would decide otherwise (tests/wire/test_plain_heads.py).
+only its request line is new. A response's head is sent on as it is when every name stands in its customary case (or
+all in lower case, which is mended), every value as `writing` would write it, and no field asks for anything but a
+Content-Length, or chunks in its place. What differs in the least from that is None here, and is read by `request_head`
+and `response_head`: this module decides nothing that they would decide otherwise (tests/wire/test_plain_heads.py).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _NAME = rb"(?!(?:%b):)(?:%b|%b)" % (
 _VISIBLE = rb"[!-~\x80-\xff]"
 _FIELDS = rb"(?:%b: %b(?:%b*%b)?\r\n){0,100}" % (_NAME, _VISIBLE, VALUE, _VISIBLE)
 _ANSWER = re.compile(
-    rb"HTTP/1\.1 ([2-5][0-9]{2}) %b*\r\n%b(Content-Length: (0|[1-9][0-9]{0,17})\r\n)(%b)\r\n"
-    % (VALUE, _FIELDS, _FIELDS)
+    rb"HTTP/1\.1 ([2-5][0-9]{2}) %b*\r\n%b"
+    rb"((?:Content-Length: (0|[1-9][0-9]{0,17})|Transfer-Encoding: chunked)\r\n)(%b)\r\n" % (VALUE, _FIELDS, _FIELDS)
 )
 _LOWER_CASE = re.compile(rb"(?<=\r\n)[a-z][a-z0-9-]{0,63}(?=: )")
 _PERSISTENCE = re.compile(rb"\r\n(?:Connection: [Kk]eep-[Aa]live|Keep-Alive: [!-~ ]*)(?=\r\n)")
@@ -79,32 +79,36 @@ def same_fields(data: bytes | bytearray, fields: bytes) -> SameFields | None:
     )
 
 
-def plain_answer(
-    data: bytes, date: Callable[[], bytes], hsts: bytes, *, closing: bool
-) -> tuple[int, int, bytes] | None:
-    """(status, length of the content, the response to the client) when `data` is a whole response, no byte more, to a
-    request that was not HEAD; else None.
+PlainAnswer = tuple[int, int | None, bytes, bytes]
+"""Status, length of the content or None where it comes in chunks, the head as the client gets it, and what has come
+behind the backend's."""
+
+
+def plain_answer(data: bytes, date: Callable[[], bytes], hsts: bytes, *, closing: bool) -> PlainAnswer | None:
+    """What `data`, the beginning of what a backend says to a request that was not HEAD, is when it begins with a whole
+    and plain head; else None. Another request may follow on such a backend's connection when all content has come.
 
     date: asked for an IMF-fixdate where it has no Date
     hsts: the line of Strict-Transport-Security, b"" for none
     closing: no other request will be read on the client's connection
     """
     head, blank, content = data.partition(b"\r\n\r\n")
-    if b"\r\ncontent-length: " in head:
+    head += blank
+    if b"\r\ncontent-length: " in head or b"\r\ntransfer-encoding: " in head:
         head = _LOWER_CASE.sub(_spelled, head, 100)  # as hyper and uvicorn write all names
     if b"\r\nConnection: " in head:
         # One line of each: the ordinary way refuses too many.
-        head = _PERSISTENCE.sub(b"", head + b"\r\n", 2)[:-2]
-    found = _ANSWER.match(head + b"\r\n\r\n")
-    if found is None or not blank:
+        head = _PERSISTENCE.sub(b"", head, 2)
+    found = _ANSWER.match(head)
+    if found is None:
         return None
-    status, length_line, length, after = found.groups()
-    if int(length) != len(content) or status in _WITHOUT_CONTENT:
+    status, framing, length, after = found.groups()
+    if status in _WITHOUT_CONTENT:
         return None
     dated = b"" if b"\r\nDate: " in head else b"Date: %b\r\n" % date()
     end = _CLOSING if closing else b"\r\n"
-    response = (head[: found.start(2)], after, _VIA, dated, hsts, length_line, end, content)
-    return int(status), len(content), b"".join(response)
+    answer = b"".join((head[: found.start(2)], after, _VIA, dated, hsts, framing, end))
+    return int(status), None if length is None else int(length), answer, content
 
 
 def _spelled(name: re.Match[bytes]) -> bytes:

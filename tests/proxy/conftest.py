@@ -40,11 +40,12 @@ class World:
     backend: trio.SocketListener
     events: list[Event] = field(default_factory=list)
 
-    async def connect(self, server_name: str = "a.test") -> trio.SSLStream[trio.SocketStream]:
+    async def connect(self, server_name: str = "a.test", *, strict: bool = False) -> trio.SSLStream[trio.SocketStream]:
+        """strict: an end without close_notify is an error to this client."""
         context = ssl.create_default_context()
         self.authority.configure_trust(context)
         stream = trio.SSLStream(
-            await trio.open_tcp_stream(*self.https), context, server_hostname=server_name, https_compatible=True
+            await trio.open_tcp_stream(*self.https), context, server_hostname=server_name, https_compatible=not strict
         )
         try:
             await stream.do_handshake()
@@ -72,10 +73,14 @@ async def receive_until(stream: trio.abc.ReceiveStream, mark: bytes) -> bytes:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Worlds:
-    """`async with world(timeouts={...}) as w:` runs traffic until the block ends, and fails on any crash."""
+    """`async with world(timeouts={...}) as w:` runs traffic until the block ends, and fails on any crash.
+
+    host: what else a.test is configured with"""
 
     @asynccontextmanager
-    async def run(routes: list[dict[str, Any]] | None = None, **sections: Any) -> AsyncIterator[World]:
+    async def run(
+        routes: list[dict[str, Any]] | None = None, host: dict[str, Any] | None = None, **sections: Any
+    ) -> AsyncIterator[World]:
         authority = trustme.CA()
         issued = authority.issue_cert("a.test", "b.test")
         chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
@@ -96,6 +101,7 @@ def world(tmp_path: Path) -> Worlds:
                         "names": ["a.test"],
                         "certificates": files,
                         "routes": routes or [{"path": "/", "backend": "web"}],
+                        **(host or {}),
                     },
                     {"names": ["b.test"], "certificates": files, "routes": [{"path": "/", "backend": "web"}]},
                 ],

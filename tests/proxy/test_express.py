@@ -4,9 +4,12 @@ bytes, the records and the counts are the same. Only how many exchanges the lane
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import re
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -30,11 +33,15 @@ class Close:
     """Instead of bytes: the backend closes the connection."""
 
 
+class Reset:
+    """The same, rudely."""
+
+
 class Pause:
     """Instead of bytes: the backend waits until everybody else waits."""
 
 
-Said = bytes | type[Close] | type[Pause]
+Said = bytes | type[Close] | type[Reset] | type[Pause]
 
 
 class Talk(NamedTuple):
@@ -58,8 +65,28 @@ def with_field(line: bytes, answer: bytes = OK) -> bytes:
     return answer.replace(b"\r\n", b"\r\n" + line + b"\r\n", 1)
 
 
+def byte_by_byte(data: bytes) -> list[Said]:
+    return [said for at in range(len(data)) for said in (Pause, data[at : at + 1])]
+
+
+def of_length(content: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
+
+
+def in_pieces(data: bytes) -> list[Said]:
+    """Of which the proxy's kernel holds each whole."""
+    return [said for at in range(0, len(data), 50_000) for said in (data[at : at + 50_000], Pause)]
+
+
 PLAIN: tuple[bytes, list[Said]] = (GET, [OK])
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nServer: test\r\nTransfer-Encoding: chunked\r\nETag: x\r\n\r\n"
+CHUNKED_BODY = b"2\r\nok\r\n0\r\n\r\n"
+CHUNKED = CHUNKED_HEAD + CHUNKED_BODY
+TRAILERS = b"2\r\nok\r\n0\r\nX-Sum: 1\r\nHost: x\r\nX-More: 2\r\n\r\n"
+LONG = b"x" * 100_000
+VERY_LONG = bytes(range(256)) * 4096
+LOWER_CASE = b"HTTP/1.1 200 OK\r\nserver: test\r\ntransfer-encoding: chunked\r\netag: x\r\n\r\n"
+LAST = GET.replace(b"User-Agent: test", b"Connection: close")
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
 
 TALKS = [
@@ -109,17 +136,99 @@ TALKS = [
         [PLAIN, (GET, [with_field(b"content-type: x\r\netag: y").replace(b"-L", b"-l").replace(b"C", b"c")])],
         1,
     ),
-    Talk("a response in chunks", [PLAIN, (GET, [CHUNKED]), PLAIN, PLAIN, PLAIN], 2),
     Talk("a response in pieces", [PLAIN, (GET, [OK[:30], Pause, OK[30:-1], Pause, OK[-1:]]), PLAIN], 0),
-    Talk(
-        "a response of 100 kB",
-        [PLAIN, (GET, [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000])],
-        0,
-    ),
     Talk("an interim response", [PLAIN, (GET, [INTERIM + OK]), (GET, [INTERIM, Pause, OK])], 0),
+    Talk("chunks", [PLAIN, (GET, [CHUNKED]), PLAIN, (POST, [CHUNKED]), (POST, [CHUNKED])], 4),
+    Talk(
+        "chunks in two pieces, at every border",
+        [PLAIN, *((GET, [CHUNKED[:at], Pause, CHUNKED[at:]]) for at in range(len(CHUNKED_HEAD), len(CHUNKED)))],
+        len(CHUNKED) - len(CHUNKED_HEAD),
+    ),
+    Talk(
+        "chunks whose head comes in pieces",
+        [PLAIN, (GET, [CHUNKED[:-20], Pause, CHUNKED[-20:]]), PLAIN, PLAIN],
+        1,
+    ),
+    Talk(
+        "chunks byte by byte",
+        [PLAIN, (GET, [CHUNKED_HEAD, *byte_by_byte(TRAILERS)]), (GET, [CHUNKED_HEAD, *byte_by_byte(CHUNKED_BODY)])],
+        2,
+    ),
+    Talk(
+        "chunks that differ from those written here",
+        [PLAIN, *((GET, [CHUNKED_HEAD + body]) for body in (b"02\r\nok\r\n1\r\n!\r\n0\r\n\r\n", b"000\r\n\r\n"))],
+        2,
+    ),
+    Talk("a chunk with an extension", [PLAIN, (GET, [CHUNKED_HEAD + b"2;a=b\r\nok\r\n0\r\n\r\n"]), PLAIN], 2),
+    Talk("trailers", [PLAIN, (GET, [CHUNKED_HEAD + TRAILERS]), PLAIN], 2),
+    Talk("trailers that come later", [PLAIN, (GET, [CHUNKED_HEAD + TRAILERS[:10], Pause, TRAILERS[10:]]), PLAIN], 2),
+    Talk("trailers that are none", [PLAIN, (GET, [CHUNKED_HEAD + TRAILERS[:10] + b" x\r\n\r\n"]), PLAIN], 0),
+    Talk("no chunk where one should be", [PLAIN, (GET, [CHUNKED_HEAD + b"2\r\nok\r\nzz\r\n"]), PLAIN], 0),
+    Talk("no chunk at all", [PLAIN, (GET, [CHUNKED_HEAD, Pause, b"-1\r\n"]), PLAIN], 0),
+    Talk("a chunk longer than its size", [PLAIN, (GET, [CHUNKED_HEAD + b"2\r\noks\r\n"]), PLAIN], 0),
+    Talk("chunks that break off", [PLAIN, (GET, [CHUNKED_HEAD + b"5\r\nok", Pause, Close]), PLAIN], 0),
+    Talk("chunks that break off at a border", [PLAIN, (GET, [CHUNKED_HEAD, Pause, CHUNKED[-12:-5], Close]), PLAIN], 0),
+    Talk("chunks without an end", [PLAIN, (GET, [CHUNKED[:-2], Pause, Close]), PLAIN], 0),
+    Talk("nothing behind a head", [PLAIN, (GET, [CHUNKED_HEAD, Pause, Close]), PLAIN], 0),
+    Talk("a reset amid chunks", [PLAIN, (GET, [CHUNKED_HEAD + b"5\r\nok", Pause, Reset]), PLAIN], 0),
+    Talk("a reset amid a length", [PLAIN, (GET, [OK[:-1], Pause, Reset]), PLAIN], 0),
+    Talk("bytes behind chunks", [PLAIN, (GET, [CHUNKED + OK]), PLAIN], 1),
+    Talk("bytes behind chunks that come later", [PLAIN, (GET, [CHUNKED[:-3], Pause, CHUNKED[-3:] + b"x"]), PLAIN], 1),
+    Talk("bytes behind no chunk", [PLAIN, (GET, [CHUNKED_HEAD + b"0\r\n\r\n\r\n"]), PLAIN], 1),
+    Talk("no content in chunks", [PLAIN, (GET, [CHUNKED_HEAD + b"0\r\n\r\n"]), PLAIN], 2),
+    Talk("a body in pieces", [PLAIN, (GET, [OK[:-1], Pause, OK[-1:]]), (GET, [OK[:-2], Pause, OK[-2:]]), PLAIN], 3),
+    Talk("a body and more in pieces", [PLAIN, (GET, [OK[:-1], Pause, b"k and more"]), PLAIN], 1),
+    Talk("more than no content", [PLAIN, (GET, [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nok"]), PLAIN], 1),
+    Talk("a body of 100 kB", [PLAIN, (GET, [of_length(LONG)]), (GET, [of_length(LONG)]), PLAIN], 3),
+    Talk("a body of 1 MiB", [PLAIN, (GET, [of_length(VERY_LONG)]), PLAIN], 2),
+    Talk("a body of 1 MiB in pieces", [PLAIN, (GET, in_pieces(of_length(VERY_LONG))), PLAIN], 2),
+    Talk("a body of 1 MiB that breaks off", [PLAIN, (GET, [*in_pieces(of_length(VERY_LONG))[:-2], Close]), PLAIN], 0),
+    Talk(
+        "chunks of 1 MiB in pieces",
+        [PLAIN, (GET, in_pieces(CHUNKED_HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(VERY_LONG), VERY_LONG))), PLAIN],
+        2,
+    ),
+    Talk("many small chunks", [PLAIN, (GET, [CHUNKED_HEAD + b"1\r\nx\r\n" * 3000 + b"0\r\n\r\n"]), PLAIN], 2),
+    Talk("chunks for a client that wants no more", [PLAIN, (LAST, [CHUNKED])], 1),
+    Talk("pieces for a client that wants no more", [PLAIN, (LAST, [CHUNKED_HEAD, Pause, CHUNKED_BODY])], 1),
+    Talk("a body in pieces for one", [PLAIN, (LAST, [OK[:-1], Pause, OK[-1:]])], 1),
+    Talk("a backend that wants no more after chunks", [PLAIN, (GET, [with_field(b"Connection: close", CHUNKED)])], 0),
+    Talk("chunks with a date", [PLAIN, (GET, [with_field(b"Date: Sat, 21 Nov 2026 10:00:00 GMT", CHUNKED)])], 1),
+    Talk("chunks with names in lower case", [PLAIN, (GET, [CHUNKED.replace(CHUNKED_HEAD, LOWER_CASE)]), PLAIN], 2),
+    Talk("chunks of a strict host", [PLAIN, (GET, [CHUNKED]), (GET, [OK])], 2, {}, {"host": {"hsts": "1d"}}),
+    Talk("chunks with an id", [PLAIN, (GET, [CHUNKED])], 1, {}, {"request_id": {"header": "X-Request-ID"}}),
+    Talk("Chunks", [PLAIN, (GET, [CHUNKED.replace(b"chunked", b"Chunked")]), PLAIN], 0),
+    Talk("compressed chunks", [PLAIN, (GET, [CHUNKED.replace(b"chunked", b"gzip, chunked")]), PLAIN], 0),
+    Talk("chunks said twice", [PLAIN, (GET, [with_field(b"Transfer-Encoding: chunked", CHUNKED)]), PLAIN], 0),
+    Talk("chunks of HTTP/1.0", [PLAIN, (GET, [CHUNKED.replace(b"P/1.1", b"P/1.0")]), PLAIN], 0),
+    *(
+        Talk(f"chunks without content, {status.decode()}", [PLAIN, (GET, [CHUNKED.replace(b"200", status)]), PLAIN], 0)
+        for status in (b"204", b"304")
+    ),
+    Talk(
+        "a backend that falls silent amid chunks",
+        [PLAIN, (GET, [CHUNKED_HEAD + b"5\r\nok"]), PLAIN],
+        0,
+        {},
+        {"timeouts": {"body_idle": "50ms"}},
+    ),
+    Talk(
+        "a backend that falls silent amid a length",
+        [PLAIN, (GET, [OK[:-2]]), PLAIN],
+        0,
+        {},
+        {"timeouts": {"body_idle": "50ms"}},
+    ),
+    Talk(
+        "a backend that falls silent amid 1 MiB",
+        [PLAIN, (GET, in_pieces(of_length(VERY_LONG))[:-2]), PLAIN],
+        0,
+        {},
+        {"timeouts": {"body_idle": "100ms"}},
+    ),
     Talk("a response that ends by closing", [PLAIN, (GET, [b"HTTP/1.1 200 OK\r\n\r\nok", Close]), PLAIN], 0),
     Talk("a backend that wants no more", [PLAIN, (GET, [with_field(b"Connection: close"), Close]), PLAIN], 0),
-    Talk("bytes behind a response", [PLAIN, (GET, [OK + OK]), PLAIN], 0),
+    Talk("bytes behind a response", [PLAIN, (GET, [OK + OK]), PLAIN], 1),
     Talk("a backend that closed its connection", [PLAIN, (GET, [Close]), (GET, [OK])], 1),
     Talk("a POST to one that closed", [(POST, [OK]), (POST, [Close])], 0),
     Talk("a backend that dies amid its head", [PLAIN, (GET, [OK[:20], Pause, Close])], 0),
@@ -211,13 +320,13 @@ def hold(world: Any, monkeypatch: pytest.MonkeyPatch) -> Hold:
             w.traffic.has_express_lane = lane
             backend = Backend(w.backend, [said for _, said in talk.turns if said is not None])
             nursery.start_soon(backend.run)
-            client = await w.connect()
+            client = await w.connect(strict=True)
             heard = []
             for request, _ in talk.turns:
                 await client.send_all(request)
                 heard.append(await receive_response(client, request.lstrip().startswith(b"HEAD")))
                 await trio.testing.wait_all_tasks_blocked()
-                if b"Connection: close" in heard[-1] or not heard[-1]:
+                if b"Connection: close" in heard[-1] or heard[-1].endswith((CUT, ENDED)):
                     break
             await trio.aclose_forcefully(client)
             with trio.fail_after(10):
@@ -265,6 +374,9 @@ class Backend:
                 for said in next(self._answers, [OK]):
                     if said is Close:
                         return
+                    if said is Reset:
+                        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return
                     if said is Pause:
                         await trio.testing.wait_all_tasks_blocked()
                     else:
@@ -280,7 +392,7 @@ def whole(data: bytes) -> int | None:
 
 
 async def receive_response(stream: Any, head_only: bool) -> bytes:
-    """All bytes of one response, interim ones before it included; of a truncated one what came."""
+    """All bytes of one response, interim ones before it included; of a truncated one what came, and how it ended."""
     data = b""
 
     async def until(end: Callable[[], bool]) -> bool:
@@ -289,8 +401,10 @@ async def receive_response(stream: Any, head_only: bool) -> bytes:
             try:
                 more = await stream.receive_some()
             except trio.BrokenResourceError:
-                return False  # cut, as a truncated response shall be
+                data += CUT
+                return False
             if not more:
+                data += ENDED
                 return False
             data += more
         return True
@@ -310,8 +424,14 @@ async def receive_response(stream: Any, head_only: bool) -> bytes:
         if length := re.search(rb"Content-Length: ([0-9]+)", head):
             await until(lambda: len(data) >= end + int(length[1]))
         else:
-            await until(lambda: data.endswith(b"0\r\n\r\n"))
+            await until(lambda: LAST_CHUNK.search(data) is not None)
     return data
+
+
+CUT, ENDED = b" (cut)", b" (ended)"
+"""Without close_notify, and with it."""
+
+LAST_CHUNK = re.compile(rb"\r\n0\r\n([^\r\n]+\r\n)*\r\n\Z")
 
 
 def anonymous(data: bytes) -> bytes:
@@ -351,8 +471,12 @@ async def test_both_ways_are_the_same(hold: Hold, talk: Talk) -> None:
 FAILURES: dict[str, list[Said]] = {
     "closed": [Close],
     "closed amid its head": [OK[:20], Pause, Close],
+    "closed amid its body": [OK[:-1], Pause, Close],
+    "reset amid its chunks": [CHUNKED[:-10], Pause, Reset],
+    "no chunks": [CHUNKED_HEAD, Pause, b"no chunk\r\n"],
     "no HTTP": [b"ICY 200 OK\r\n\r\n"],
     "silent": [],
+    "silent amid its chunks": [CHUNKED_HEAD],
 }
 
 
@@ -363,7 +487,8 @@ async def test_a_failure_leaves_nothing_for_the_garbage_collector(
     hold: Hold, lane: bool, said: list[Said], request_bytes: bytes
 ) -> None:
     """Under an outage each failing exchange would else keep its client and its connections until a collection."""
-    talk = Talk("", [(request_bytes, [OK]), (request_bytes, said)], 0, {}, {"timeouts": {"backend_response": "50ms"}})
+    timeouts = {"backend_response": "50ms", "body_idle": "50ms"}
+    talk = Talk("", [(request_bytes, [OK]), (request_bytes, said)], 0, {}, {"timeouts": timeouts})
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -404,19 +529,159 @@ async def test_an_exchange_ends_under_the_generation_it_began_under(world: Any, 
         async with await w.connect() as client:
             await client.send_all(GET)
             async with await w.backend.accept() as behind:
-                for answer in (OK, OK, CHUNKED, OK):
+                for begun, rest in ((b"", OK), (b"", OK), (CHUNKED_HEAD, CHUNKED_BODY), (b"", OK)):
                     await receive_until(behind, b"\r\n\r\n")
+                    if begun:
+                        await behind.send_all(begun)
+                        await receive_until(client, b"\r\n\r\n")
                     before = w.traffic.generation
                     w.traffic.generation = dataclasses.replace(before, number=before.number + 1)
-                    await behind.send_all(answer)
-                    await receive_until(client, b"ok\r\n0\r\n\r\n" if answer is CHUNKED else b"ok")
+                    await behind.send_all(rest)
+                    await receive_until(client, rest[-5:])
                     await client.send_all(GET)
                 await receive_until(behind, b"\r\n\r\n")
     assert [event.generation for event in w.told("http.request")][:4] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
-async def test_a_drain_is_told_in_the_response_that_is_under_way(world: Any, receive_until: Any, lane: bool) -> None:
+@pytest.mark.parametrize(
+    ("begun", "heard", "content_bytes"),
+    [(CHUNKED_HEAD, b"\r\n\r\n", 0), (CHUNKED[:-3], b"ok\r\n", 2), (OK[:-1], b"\r\n\r\no", 1)],
+    ids=["head", "chunk", "length"],
+)
+async def test_a_client_that_leaves_amid_a_response_ends_it(
+    world: Any, receive_until: Any, lane: bool, begun: bytes, heard: bytes, content_bytes: int
+) -> None:
+    async with world() as w, trio.open_nursery() as nursery:
+        w.traffic.has_express_lane = lane
+        client = await w.connect()
+        backend = Backend(w.backend, [[OK], [begun]])
+        nursery.start_soon(backend.run)
+        for end in (b"ok", heard):
+            await client.send_all(GET)
+            await receive_until(client, end)
+        await trio.aclose_forcefully(client)
+        with trio.fail_after(10):
+            while w.traffic.open_connections:
+                await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    [answered, left] = w.told("http.request")
+    assert (left.error_type, left.status, left.server) == ("client_gone", 200, answered.server)
+    assert left.response_bytes == content_bytes
+    assert left.response_ms is not None
+    assert counts(w.board)["terminator_http_request_errors_total('client_gone',)"] == 1
+    assert all(member.in_flight == 0 for member in w.traffic.generation.backends["web"].members)
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+@pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "length"])
+async def test_a_client_that_takes_nothing_is_given_up(world: Any, lane: bool, chunked: bool) -> None:
+    """Its response is held up, and the backend with it: neither is read further than a piece."""
+    size = 64 << 20
+    head = CHUNKED_HEAD + b"%x\r\n" % size if chunked else OK.replace(b"2\r\n\r\nok", b"%d\r\n\r\n" % size)
+    sent = 0
+
+    async def behave(behind: trio.SocketStream) -> None:
+        nonlocal sent
+        await behind.send_all(head)
+        with contextlib.suppress(trio.BrokenResourceError):
+            while sent < size:
+                await behind.send_all(bytes(65536))
+                sent += 65536
+
+    async with world(timeouts={"body_idle": "200ms"}) as w:
+        w.traffic.has_express_lane = lane
+        async with await w.connect() as client, await served_once(w, client) as behind:
+            await client.send_all(GET)
+            await receive_head(behind)
+            with trio.fail_after(20):
+                await behave(behind)
+                while len(w.told("http.request")) < 2:
+                    await trio.testing.wait_all_tasks_blocked()
+    assert sent < size
+    stalled = w.told("http.request")[1]
+    assert (stalled.error_type, stalled.status) == ("client_stalled", 200)
+    assert 0 < stalled.response_bytes < size
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+@pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "length"])
+async def test_a_slow_reader_gets_all_of_it(world: Any, lane: bool, chunked: bool) -> None:
+    """It begins only when the backend's response fills all buffers on the way."""
+    size = 32 << 20
+    content = bytes(range(256)) * (size >> 8)
+    said = CHUNKED_HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (size, content) if chunked else of_length(content)
+    async with world() as w, trio.open_nursery() as nursery:
+        w.traffic.has_express_lane = lane
+        client = await w.connect()
+        async with client, await served_once(w, client) as behind:
+            await client.send_all(GET)
+            await receive_head(behind)
+            nursery.start_soon(behind.send_all, said)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            heard = bytearray()
+            with trio.fail_after(60):
+                while not heard.endswith(b"0\r\n\r\n" if chunked else content[-4096:]) or len(heard) < size:
+                    heard += await client.receive_some()
+            await client.send_all(GET)
+            await receive_head(behind)  # on the same connection
+            await behind.send_all(OK)
+            assert b"ok" in await client.receive_some()
+    body = heard.partition(b"\r\n\r\n")[2]
+    assert (unchunked(bytes(body)) if chunked else body) == content
+    assert [event.response_bytes for event in w.told("http.request")] == [2, size, 2]
+
+
+async def served_once(w: Any, client: Any) -> trio.SocketStream:
+    """The connection to the backend, once it has served the client's first request."""
+    await client.send_all(GET)
+    behind: trio.SocketStream = await w.backend.accept()
+    await receive_head(behind)
+    await behind.send_all(OK)
+    assert b"ok" in await receive_response(client, False)
+    return behind
+
+
+async def receive_head(stream: trio.abc.ReceiveStream) -> None:
+    data = b""
+    with trio.fail_after(10):
+        while not data.endswith(b"\r\n\r\n"):
+            data += await stream.receive_some()
+
+
+def unchunked(body: bytes) -> bytes:
+    content, at = bytearray(), 0
+    while size := int(body[at : body.index(b"\r\n", at)], 16):
+        at = body.index(b"\r\n", at) + 2
+        content += body[at : at + size]
+        at += size + 2
+    return bytes(content)
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+async def test_a_drain_amid_a_response_lets_it_end(world: Any, receive_until: Any, lane: bool) -> None:
+    async with world() as w:
+        w.traffic.has_express_lane = lane
+        client = await w.connect(strict=True)
+        async with await served_once(w, client) as behind:
+            await client.send_all(GET)
+            await receive_head(behind)
+            await behind.send_all(CHUNKED[:-10])
+            assert b"Connection: close" not in await receive_until(client, b"\r\n\r\n")
+            w.traffic.drain(30)
+            await trio.testing.wait_all_tasks_blocked()
+            await behind.send_all(CHUNKED[-10:])
+            assert (await receive_until(client, b"0\r\n\r\n")).endswith(b"0\r\n\r\n")
+            with trio.fail_after(10):
+                assert await client.receive_some() == b""
+        await trio.aclose_forcefully(client)
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+@pytest.mark.parametrize("answer", [OK, CHUNKED], ids=["plain", "chunked"])
+async def test_a_drain_is_told_in_the_response_that_is_under_way(
+    world: Any, receive_until: Any, lane: bool, answer: bytes
+) -> None:
     async with world() as w:
         w.traffic.has_express_lane = lane
         async with await w.connect() as client:
@@ -428,8 +693,8 @@ async def test_a_drain_is_told_in_the_response_that_is_under_way(world: Any, rec
                 await client.send_all(GET)
                 await receive_until(behind, b"\r\n\r\n")
                 w.traffic.drain(30)
-                await behind.send_all(OK)
-                assert b"Connection: close\r\n" in await receive_until(client, b"ok")
+                await behind.send_all(answer)
+                assert b"Connection: close\r\n" in await receive_until(client, answer[-5:])
                 with trio.fail_after(10):
                     assert await client.receive_some() == b""
 

@@ -3,6 +3,7 @@ traffic it is for it does take."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 
@@ -15,7 +16,7 @@ from terminator.errors import TerminatorError
 from terminator.wire import request_head, response_head
 from terminator.wire.forwarding import response_fields
 from terminator.wire.framing import Framing
-from terminator.wire.plain_heads import field_lines_of, plain_answer, same_fields
+from terminator.wire.plain_heads import PlainAnswer, field_lines_of, plain_answer, same_fields
 from terminator.wire.writing import CUSTOMARY, write_response_head
 
 DATE = b"Sat, 21 Nov 2026 10:00:00 GMT"
@@ -47,38 +48,49 @@ RECORDED = {
     b"date: Sat, 21 Nov 2026 09:00:00 GMT\r\n\r\nok",
     "an error": b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot found",
     "nothing to say": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Request-ID: 7\r\n\r\n",
+    "nginx with SSI": b"HTTP/1.1 200 OK\r\nServer: nginx/1.26.3\r\nDate: Sat, 21 Nov 2026 09:00:00 GMT\r\n"
+    b"Content-Type: text/html\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "gunicorn and a stream": b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Sat, 21 Nov 2026 09:00:00 GMT\r\n"
+    b"Connection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
+    "Node and a stream": b"HTTP/1.1 200 OK\r\nX-Powered-By: Express\r\nDate: Sat, 21 Nov 2026 09:00:00 GMT\r\n"
+    b"Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{",
+    "uvicorn and a stream": b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 09:00:00 GMT\r\nserver: uvicorn\r\n"
+    b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+    "a beginning": b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 70000\r\n\r\n\x89PNG",
 }
 
 
-def ordinarily(data: bytes, hsts: bytes | None, closing: bool = False) -> tuple[int, int, bytes]:
-    """What the ordinary way makes of a whole response to a GET of an HTTP/1.1 client."""
+def ordinarily(data: bytes, hsts: bytes | None, closing: bool = False) -> PlainAnswer:
+    """What the ordinary way makes of the beginning of a response to a GET of an HTTP/1.1 client."""
     head, blank, content = data.partition(b"\r\n\r\n")
     parsed = response_head.parse(head + blank, request_method="GET", max_fields=500)
     asked = request_head.parse(REQUEST, max_fields=100)
-    assert parsed.framing is Framing.LENGTH
-    assert parsed.content_length == len(content)
+    assert parsed.framing is (Framing.CHUNKED if parsed.content_length is None else Framing.LENGTH)
     assert parsed.keep_alive
     fields = response_fields(parsed, asked, close=closing, date=DATE, hsts=hsts)
-    return parsed.status, len(content), write_response_head(parsed.status, parsed.reason, fields) + content
+    answer = write_response_head(parsed.status, parsed.reason, fields)
+    return parsed.status, parsed.content_length, answer, content
 
 
-def by_h11(data: bytes) -> tuple[int, bytes, list[tuple[bytes, bytes]], bytes]:
-    """Status, reason, fields and content of a whole response, as h11 reads it."""
+def by_h11(data: bytes) -> tuple[int, bytes, list[tuple[bytes, bytes]], bytes | None]:
+    """Status, reason and fields of a response, as h11 reads it, and its content if that is whole and nothing else is
+    there."""
     connection = h11.Connection(h11.CLIENT)
     connection.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
     connection.send(h11.EndOfMessage())
     connection.receive_data(data)
     head = connection.next_event()
     assert isinstance(head, h11.Response)
-    content = b""
-    while isinstance(event := connection.next_event(), h11.Data):
-        content += event.data
-    assert isinstance(event, h11.EndOfMessage)
-    assert connection.their_state is h11.DONE
-    return head.status_code, bytes(head.reason), [(bytes(n), bytes(v)) for n, v in head.headers], content
+    content, whole = b"", False
+    with contextlib.suppress(h11.RemoteProtocolError):
+        while isinstance(event := connection.next_event(), h11.Data):
+            content += event.data
+        whole = isinstance(event, h11.EndOfMessage) and not connection.trailing_data[0]
+    fields = [(bytes(name), bytes(value)) for name, value in head.headers]
+    return head.status_code, bytes(head.reason), fields, content if whole else None
 
 
-def lane(data: bytes, hsts: bytes | None = None, closing: bool = False) -> tuple[int, int, bytes] | None:
+def lane(data: bytes, hsts: bytes | None = None, closing: bool = False) -> PlainAnswer | None:
     line = b"" if hsts is None else b"Strict-Transport-Security: %b\r\n" % hsts
     return plain_answer(data, lambda: DATE, line, closing=closing)
 
@@ -131,15 +143,27 @@ ANSWERS = st.builds(
         + [b"HTTP/1.1 200", b"HTTP/1.0 200 OK", b"HTTP/1.1 200 \xc3\xa9", b"HTTP/1.1 600 X", b"HTTP/1.1 200  two"]
     ),
     LINES,
-    st.sampled_from([[b"Content-Length: 2"]] * 8 + [[], [b"Content-Length: 02"], [b"Content-Length: 3"]]),
+    st.sampled_from(
+        [[b"Content-Length: 2"]] * 6
+        + [[b"Transfer-Encoding: chunked"]] * 6
+        + [[], [b"Content-Length: 02"], [b"Content-Length: 3"], [b"Content-Length: 9" + b"9" * 17]]
+        + [
+            [b"Transfer-Encoding: " + value]
+            for value in (b"Chunked", b"gzip, chunked", b"chunked, chunked", b" chunked")
+        ]
+        + [[b"Transfer-encoding: chunked"], [b"Transfer-Encoding: chunked"] * 2]
+        + [[b"Content-Length: 2", b"Transfer-Encoding: chunked"], [b"Transfer-Encoding: chunked", b"Content-Length: 2"]]
+    ),
     LINES,
-    st.sampled_from([b"ok"] * 8 + [b"", b"o", b"okHTTP/1.1 200 OK\r\n", b"\r\n"]),
+    st.sampled_from(
+        [b"ok"] * 6 + [b"2\r\nok\r\n0\r\n\r\n"] * 6 + [b"", b"o", b"okHTTP/1.1 200 OK\r\n", b"\r\n", b"2\r\nok", b"zz"]
+    ),
 )
 
 
 @settings(max_examples=800)
 @given(ANSWERS, st.sampled_from([None, b"max-age=5"]), st.booleans(), st.booleans())
-def test_a_response_that_the_lane_takes_is_read_alike_by_all(
+def test_a_head_that_the_lane_takes_is_read_alike_by_all(
     data: bytes, hsts: bytes | None, closing: bool, lower: bool
 ) -> None:
     if lower:
@@ -149,9 +173,12 @@ def test_a_response_that_the_lane_takes_is_read_alike_by_all(
         return
     assert taken == ordinarily(data, hsts, closing)
     status, reason, fields, content = by_h11(data)
-    head = response_head.parse(data[: len(data) - taken[1]], request_method="GET", max_fields=500)
-    assert (status, reason, content) == (head.status, head.reason, data[len(data) - taken[1] :])
-    assert [(name, value) for name, value in fields] == list(head.fields)
+    _, length, _, behind = taken
+    head = response_head.parse(data[: len(data) - len(behind)], request_method="GET", max_fields=500)
+    assert (status, reason, fields) == (head.status, head.reason, list(head.fields))
+    assert length is None or (content is not None) == (length == len(behind))
+    if content is not None:
+        assert content == b"ok" if length is None else content == behind
 
 
 @given(st.sampled_from(list(RECORDED.values())), st.data())
@@ -266,6 +293,40 @@ def test_other_request_lines_are_not(line: bytes) -> None:
 )
 def test_nothing_is_learnt_from_them_either(line: bytes) -> None:
     assert field_lines_of(line + b"Host: shop.example\r\n\r\n") is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"",
+        b"Transfer-Encoding: Chunked\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n",
+        b"Transfer-Encoding: chunked \r\n",
+        b"Transfer-Encoding: chunked\r\n" * 2,
+        b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n",
+        b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 2\r\n" * 2,
+        b"Content-Length: 1" + b"0" * 18 + b"\r\n",
+    ],
+)
+def test_any_other_framing_is_not_plain(lines: bytes) -> None:
+    assert lane(b"HTTP/1.1 200 OK\r\nServer: a\r\n" + lines + b"\r\n") is None
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Transfer-Encoding: chunked", b"Content-Length: 2", b"transfer-encoding: chunked"]
+)
+@pytest.mark.parametrize("status", [b"200", b"204", b"304", b"101"])
+def test_a_response_without_content_is_not_plain(status: bytes, framing: bytes) -> None:
+    head = b"HTTP/1.1 %b X\r\n%b\r\n\r\n" % (status, framing)
+    assert (lane(head) is None) == (status != b"200")
+
+
+def test_a_head_is_taken_when_it_is_whole() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nServer: a\r\n\r\n"
+    for end in range(len(head)):
+        assert lane(head[:end]) is None
+    assert lane(head) is not None
 
 
 def test_what_is_refused_by_the_ordinary_way_is_not_plain() -> None:
