@@ -632,6 +632,33 @@ async def test_a_slow_reader_gets_all_of_it(world: Any, lane: bool, chunked: boo
     assert [event.response_bytes for event in w.told("http.request")] == [2, size, 2]
 
 
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+@pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "length"])
+async def test_a_backend_that_has_answered_is_not_to_blame_for_a_slow_reader(
+    world: Any, lane: bool, chunked: bool
+) -> None:
+    """Each response is whole at once. The one that finds no room on its way to the client waits for longer than the
+    backend would have had for it."""
+    content = LONG[:60_000]
+    said = CHUNKED_HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content) if chunked else of_length(content)
+    async with world(timeouts={"backend_response": "100ms"}) as w:
+        w.traffic.has_express_lane = lane
+        async with await w.connect() as client, await served_once(w, client) as behind:
+            asked = 1
+            while len(w.told("http.request")) == asked:
+                asked += 1
+                await client.send_all(GET)
+                await receive_head(behind)
+                await behind.send_all(said)
+                await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(0.4)
+            heard = 0
+            with trio.fail_after(10):
+                while heard < (asked - 1) * len(content) or len(w.told("http.request")) < asked:
+                    heard += len(await client.receive_some())
+    assert [(event.status, event.error_type) for event in w.told("http.request")] == [(200, None)] * asked
+
+
 async def served_once(w: Any, client: Any) -> trio.SocketStream:
     """The connection to the backend, once it has served the client's first request."""
     await client.send_all(GET)
