@@ -115,7 +115,7 @@ class BackendConnection:
         self._upgrading = upgrading
         self._interim = 0
         self._h11 = self._body = None
-        self.request_finished = self.response_begun = self._lasting = False
+        self.request_finished = self.response_begun = False
 
     def queue_body(self, data: bytes) -> None:
         """A piece of the body, framed as the head announced; it leaves with what is sent next."""
