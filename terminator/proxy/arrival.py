@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -49,14 +50,8 @@ async def serve(
 
 async def _serve_client(traffic: Traffic, client: Client) -> None:
     stream = client.half.stream
-
-    def gone() -> None:
-        client.gone = True
-        if client.deadline not in traffic.idle:  # whoever waits for its next request sees the end by itself
-            client.deadline.fail(ClientGone("the client closed the connection while its response was awaited"))
-
     try:
-        traffic.departures.watch(stream.sock, gone)
+        traffic.departures.watch(stream.sock, partial(_gone, traffic, client))
         await serve_requests(traffic, client)
     finally:
         traffic.departures.forget(stream.sock)
@@ -64,6 +59,12 @@ async def _serve_client(traffic: Traffic, client: Client) -> None:
         stream.close()
         if client.private is not None:
             client.private.close()
+
+
+def _gone(traffic: Traffic, client: Client) -> None:
+    client.gone = True
+    if client.deadline not in traffic.idle:  # whoever waits for its next request sees the end by itself
+        client.deadline.fail(ClientGone("the client closed the connection while its response was awaited"))
 
 
 class _Arrival:
@@ -141,6 +142,7 @@ class _Arrival:
         return entry.choice
 
     def _client(self, established: Established) -> Client:
+        """`established.facts` are not kept: a connection may last for days."""
         facts, config = established.facts, self._generation.config
         request_id = config.request_id
         side = ClientSide(
@@ -165,7 +167,8 @@ class _Arrival:
             certificate=facts.client_certificate,
             tls_version=facts.protocol_version or "",
             tls_cipher=facts.cipher or "",
-            facts=facts,
+            alpn=facts.alpn,
+            offer=facts.hello.offer if facts.hello is not None else None,
             deadline=Deadline(self._traffic.alarms, established.alarm),
             idle_since=facts.turned_at,
             proxied=self._proxy_header,

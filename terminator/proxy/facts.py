@@ -14,8 +14,8 @@ from terminator.config import model
 from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.deadline import Deadline
 from terminator.record import record
-from terminator.tls.handshake_facts import HandshakeFacts
 from terminator.wire.client_side import ClientCertificate, ClientSide, plain_address
+from terminator.wire.offer import Offer
 from terminator.wire.proxy_header import ProxyHeader, TlsFacts, encode_v2
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -76,7 +76,10 @@ class Client:
     """The verified client certificate."""
     tls_version: str
     tls_cipher: str
-    facts: HandshakeFacts
+    alpn: str | None
+    """The protocol that was agreed on, if any was asked for."""
+    offer: Offer | None
+    """What the client offered in its hello."""
     deadline: Deadline
     """Of what is under way, so that a departure can end it."""
     idle_since: float
@@ -112,7 +115,7 @@ class Client:
                 client_certificate=certificate is not None,
                 client_verified=certificate is not None,
                 client_cn=common_name(certificate.subject) if certificate is not None else None,
-                alpn=self.facts.alpn.encode() if self.facts.alpn else None,
+                alpn=self.alpn.encode() if self.alpn else None,
             ),
         )
 

@@ -81,7 +81,7 @@ class Wording:
             "tls.version": lambda: client.tls_version,
             "tls.cipher": lambda: client.tls_cipher,
             "tls.sni": lambda: client.server_name,
-            "tls.ja4": lambda: client.facts.ja4,
+            "tls.ja4": lambda: client.offer.ja4 if client.offer is not None else None,
             "route": lambda: self._treatment.name,
             "backend": lambda: self._treatment.route.backend,
         }

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import ClassVar
+from collections.abc import Coroutine
+from typing import Any, ClassVar
 
 from terminator.errors import ClientGone, ClientStalled
 from terminator.tls import openssl
@@ -83,10 +84,10 @@ class TlsStream(Stream):
                     break
         return sent
 
-    async def wait_readable(self) -> None:
-        """Returns at once while OpenSSL holds decrypted bytes that the kernel no longer shows."""
-        if not self.sock.pending():
-            await super().wait_readable()
+    def wait_readable(self) -> Coroutine[Any, Any, None]:
+        """Is over at once while OpenSSL holds decrypted bytes that the kernel no longer shows."""
+        # No coroutine of its own: every idle connection waits here, and each frame takes its memory.
+        return _at_once() if self.sock.pending() else super().wait_readable()
 
     async def end(self) -> None:
         """Sends close_notify (RFC 8446 §6.1), which ends our direction; the TCP connection stays whole, since peers
@@ -116,6 +117,10 @@ class TlsStream(Stream):
             # Want-read is the normal answer: our close_notify is out, the peer's has not come. The rest means that the
             # peer is gone; closing follows in every case.
             return
+
+
+async def _at_once() -> None:
+    """Nothing is waited for."""
 
 
 def _cork(sock: ssl.SSLSocket, on: bool) -> bool:

@@ -31,7 +31,6 @@ from terminator.proxy.generation import Generation, Plan, build
 from terminator.proxy.question import Question
 from terminator.proxy.traffic import Traffic
 from terminator.telemetry.board import Board, worker_row
-from terminator.tls.handshake_facts import HandshakeFacts
 from terminator.tls.material import CertificateInfo, Pair, compose
 from terminator.tls.openssl import Capabilities
 from terminator.transport.alarms import Alarms
@@ -265,7 +264,6 @@ async def check(
     assert told.host == entry.name
     events.clear()
     ours, theirs = trio.socket.socketpair()
-    facts = HandshakeFacts(trio.current_time())
     config = generation.config
     served = Client(
         id="1",
@@ -285,7 +283,8 @@ async def check(
         certificate=None,
         tls_version="1.3",
         tls_cipher="TLS_AES_128_GCM_SHA256",
-        facts=facts,
+        alpn=None,
+        offer=None,
         deadline=Deadline(Alarms()),
         idle_since=trio.current_time(),
     )
