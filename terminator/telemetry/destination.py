@@ -23,6 +23,7 @@ import os
 import select
 import socket
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 
@@ -76,7 +77,9 @@ class Destination:
         self.fault: str | None = None
         self._own = own
         self._full_room = room
-        self._room = -1 if self.kind is Kind.NOTHING else room
+        self._set_room(-1 if self.kind is Kind.NOTHING else room)
+        self.on_half_full: Callable[[], None] | None = None
+        """Called with each line that finds half of the buffer taken: time to write."""
         self._buffer = bytearray()
         self._gathered = bytearray()
         self._offset = 0
@@ -90,9 +93,12 @@ class Destination:
     def put(self, line: bytes) -> bool:
         """Takes a whole line for writing; False when it was dropped."""
         buffer = self._buffer
-        if len(buffer) > self._room:
-            self.dropped += 1
-            return False
+        if len(buffer) > self._half:
+            if len(buffer) > self._room:
+                self.dropped += 1
+                return False
+            if self.on_half_full is not None:
+                self.on_half_full()
         buffer += line
         return True
 
@@ -103,7 +109,7 @@ class Destination:
     @property
     def roomy(self) -> bool:
         """Whether at least half of the buffer is free."""
-        return len(self._buffer) <= self._room // 2
+        return len(self._buffer) <= self._half
 
     @property
     def gone(self) -> bool:
@@ -131,11 +137,11 @@ class Destination:
         if self._offset == len(self._gathered):
             self._gathered, self._buffer, self._offset = self._buffer, bytearray(), 0
 
-    def write_gathered(self) -> Progress:
-        """As `write`, but only what was gathered; DONE when that is out."""
+    def write_gathered(self, at_most: float = _BURST_BYTES) -> Progress:
+        """As `write`, but only what was gathered; DONE when that is out. at_most: MORE after so many bytes."""
         written, whole = 0, memoryview(self._gathered)
         while self._offset < len(whole):
-            if written >= _BURST_BYTES:
+            if written >= at_most:
                 return Progress.MORE
             piece = whole[self._offset : self._piece_end()]
             try:
@@ -171,7 +177,7 @@ class Destination:
         self.kind = _kind(self.fd)
         self.piece_bytes = _PIECES.get(self.kind, _FILE_PIECE)
         self._after_stump = self.kind is Kind.FILE
-        self._room = self._full_room
+        self._set_room(self._full_room)
         self.fault = None
 
     def give_to(self, uid: int, gid: int) -> None:
@@ -190,7 +196,11 @@ class Destination:
         if self.kind is not Kind.NOTHING and self._own:
             os.close(self.fd)
         self.kind = Kind.NOTHING
-        self._room = -1
+        self._set_room(-1)
+
+    def _set_room(self, room: int) -> None:
+        """For so many bytes; below zero, nothing is taken any more."""
+        self._room, self._half = room, room // 2
 
     def _piece_end(self) -> int:
         limit = self._offset + self.piece_bytes
@@ -217,7 +227,7 @@ class Destination:
             if self.kind is Kind.FILE:
                 self._repeat_cut_line()
             return Progress.FAILED
-        self._room = -1  # a reader that is gone does not come back: from now on `put` drops
+        self._set_room(-1)  # a reader that is gone does not come back: from now on `put` drops
         self.lost += self._gathered.count(b"\n", self._offset)
         self._offset = len(self._gathered)
         return Progress.DONE

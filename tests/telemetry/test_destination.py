@@ -130,6 +130,14 @@ def test_room_is_bounded_and_counted() -> None:
     os.close(write_end)
 
 
+def test_half_a_buffer_is_told() -> None:
+    destination, told = Destination("stdout", os.open("/dev/null", os.O_WRONLY), own=True, room=1000), []
+    destination.on_half_full = lambda: told.append(len(told))
+    assert sum(destination.put(LINE) for _ in range(100)) == 11
+    assert len(told) == 5  # with 600 to 1000 bytes; not where the line is dropped
+    destination.close()
+
+
 def test_what_is_left_is_counted_as_lost(tmp_path: Path) -> None:
     destination = open_destination("/dev/full")
     for _ in range(3):
