@@ -31,7 +31,7 @@ from terminator.proxy.wording import Wording
 from terminator.routing.routes import Route
 from terminator.telemetry.alike import RequestAlike, RequestsAlike
 from terminator.wire.framing import Framing
-from terminator.wire.plain_heads import SameFields, field_lines_of, plain_answer, same_fields
+from terminator.wire.plain_heads import SameFields, field_lines_of, plain_answer, same_fields, sole_chunk
 from terminator.wire.request_head import RequestHead
 from terminator.wire.writing import write_request_head
 
@@ -175,8 +175,9 @@ class Express:
                 deadline.rest()
                 passage.status, length, head, content = plain
                 passage.answered_at = self._now()
-                if length == len(content):
-                    passage.response_bytes = length
+                whole = sole_chunk(content) if length is None else length if length == len(content) else None
+                if whole is not None:
+                    passage.response_bytes = whole
                     if not lasting:
                         front.last_words()
                     await front.send(head + content)

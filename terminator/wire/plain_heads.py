@@ -15,7 +15,7 @@ from collections.abc import Callable
 from terminator.wire.client_side import HOP_BY_HOP
 from terminator.wire.framing import VALUE
 from terminator.wire.request_head import PATH_BYTES, QUERY_BYTES
-from terminator.wire.writing import CUSTOMARY, spell
+from terminator.wire.writing import CUSTOMARY, LAST_CHUNK, spell
 
 _METHODS = rb"GET|POST|PUT|PATCH|DELETE|OPTIONS"  # not HEAD, whose response is framed in a way of its own
 _LINE = re.compile(rb"((%b) (/%b)(?:\?(%b))?) HTTP/1\.1\r\n" % (_METHODS, PATH_BYTES, QUERY_BYTES))
@@ -48,6 +48,8 @@ _PERSISTENCE = re.compile(rb"\r\n(?:Connection: [Kk]eep-[Aa]live|Keep-Alive: [!-
 _VIA = b"Via: 1.1 terminator\r\n"
 _CLOSING = b"Connection: close\r\n\r\n"
 _WITHOUT_CONTENT = {b"204", b"304"}
+_SIZE_LINE = re.compile(rb"([1-9a-f][0-9a-f]{0,7})\r\n")
+_END_OF_CHUNKS = b"\r\n" + LAST_CHUNK
 
 
 def field_lines_of(head: bytes) -> bytes | None:
@@ -109,6 +111,16 @@ def plain_answer(data: bytes, date: Callable[[], bytes], hsts: bytes, *, closing
     end = _CLOSING if closing else b"\r\n"
     answer = b"".join((head[: found.start(2)], after, _VIA, dated, hsts, framing, end))
     return int(status), None if length is None else int(length), answer, content
+
+
+def sole_chunk(body: bytes) -> int | None:
+    """The length of the content when `body` is all of a chunked body, one chunk that is framed as `writing` would frame
+    it; else None."""
+    line = _SIZE_LINE.match(body)
+    if line is None:
+        return None
+    length, start = int(line[1], 16), line.end()
+    return length if body[start + length :] == _END_OF_CHUNKS else None
 
 
 def _spelled(name: re.Match[bytes]) -> bytes:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from terminator.errors import TerminatorError
 from terminator.wire import request_head, response_head
+from terminator.wire.express import chunked
 from terminator.wire.forwarding import response_fields
 from terminator.wire.framing import Framing
-from terminator.wire.plain_heads import PlainAnswer, field_lines_of, plain_answer, same_fields
-from terminator.wire.writing import CUSTOMARY, write_response_head
+from terminator.wire.plain_heads import PlainAnswer, field_lines_of, plain_answer, same_fields, sole_chunk
+from terminator.wire.writing import CUSTOMARY, LAST_CHUNK, chunk, write_response_head
 
 DATE = b"Sat, 21 Nov 2026 10:00:00 GMT"
 REQUEST = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
@@ -188,6 +189,44 @@ def test_a_change_of_one_byte_is_noticed_by_both_or_by_none(data: bytes, draw: s
     taken = lane(changed)
     if taken is not None:
         assert taken == ordinarily(changed, None)
+
+
+@given(st.binary(max_size=40), st.integers(0, 50), st.sampled_from([b"", b"0", b"0", b"x"]), st.booleans())
+def test_a_sole_chunk_is_what_would_be_written(content: bytes, at: int, other: bytes, cut: bool) -> None:
+    body = chunk(content) + LAST_CHUNK if content else LAST_CHUNK
+    assert sole_chunk(body) == (len(content) or None)
+    changed = body[:at] + other + body[at + (1 if cut else 0) :]
+    length = sole_chunk(changed)
+    if length is not None:
+        reader = chunked()
+        reader.feed(changed)
+        piece = reader.piece()
+        assert piece is not None
+        assert (len(piece), reader.ended, reader.rest()) == (length, True, b"")
+        assert changed == chunk(piece) + LAST_CHUNK
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"0\r\n\r\n",
+        b"02\r\nok\r\n0\r\n\r\n",
+        b"A\r\n0123456789\r\n0\r\n\r\n",
+        b"2;a=b\r\nok\r\n0\r\n\r\n",
+        b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n",
+        b"2\r\nok\r\n00\r\n\r\n",
+        b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
+        b"2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n",
+        b"2\r\nok\r\n0\r\n\r",
+        b"2\r\nok\r\n",
+        b"3\r\nok\r\n0\r\n\r\n",
+        b"1\r\nok\r\n0\r\n\r\n",
+        b"2\nok\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_more_than_a_sole_chunk_or_less(body: bytes) -> None:
+    assert sole_chunk(body) is None
 
 
 @pytest.mark.parametrize("name", CUSTOMARY.values())
