@@ -35,6 +35,17 @@ async def test_each_piece_goes_on_at_once_and_trailers_follow(world: Any, receiv
             assert b" 200 " in await receive_until(client, b"\r\n\r\n")
 
 
+async def test_trailers_follow_a_response(world: Any, receive_until: Any) -> None:
+    async with world() as w, await w.connect() as client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        async with await w.backend.accept() as behind:
+            await receive_until(behind, b"\r\n\r\n")
+            await behind.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+            assert b"\r\n3\r\none\r\n" in await receive_until(client, b"one\r\n")
+            await behind.send_all(b"0\r\nX-Sum: 1\r\nConnection: close\r\n\r\n")
+            assert await receive_until(client, b"\r\n\r\n") == b"0\r\nX-Sum: 1\r\n\r\n"
+
+
 async def test_an_early_refusal_ends_the_upload(world: Any, receive_until: Any) -> None:
     async with world() as w, await w.connect() as client:
         await client.send_all(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\nsome")
