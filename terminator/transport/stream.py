@@ -99,10 +99,13 @@ class Stream:
 
     async def receive_later(self, max_bytes: int = PIECE_BYTES) -> bytes:
         """The same where nothing can be there yet: it waits first, which saves a vain look."""
-        if not self.ended:
-            await self.wait_readable()
-            self._turn = TURN_BYTES
-        return await self.receive(max_bytes)
+        data = None
+        while data is None:
+            if not self.ended:
+                await self.wait_readable()
+            data = self.receive_now(max_bytes)
+        self._turn = TURN_BYTES - len(data) - CALL_BYTES
+        return data
 
     def send_now(self, data: Bytes) -> int:
         """Sends what can be sent of `data` without waiting; how many bytes that was. After less than all of it `send`
