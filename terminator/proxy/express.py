@@ -171,6 +171,7 @@ class Express:
             plain = plain_answer(received, traffic.http_date, plan.hsts, closing=not lasting)
             if plain is None or traffic.draining:
                 passage.received = received
+                del received, plain  # the ordinary way forgets it once it has read it
             else:
                 deadline.rest()
                 passage.status, length, head, content = plain

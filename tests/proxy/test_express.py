@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import inspect
 import re
 import socket
 import struct
@@ -21,7 +22,7 @@ from terminator.backend.group import Lease
 from terminator.errors import BackendError
 from terminator.proxy.exchange import Exchange
 from terminator.proxy.express import Express
-from terminator.proxy.relay import Relay
+from terminator.proxy.relay import Begun, Relay, relay_body
 from terminator.telemetry.board import Distribution
 
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test\r\nCookie: a=b\r\n\r\n"
@@ -633,6 +634,38 @@ async def test_a_slow_reader_gets_all_of_it(world: Any, lane: bool, chunked: boo
     body = heard.partition(b"\r\n\r\n")[2]
     assert (unchunked(bytes(body)) if chunked else body) == content
     assert [event.response_bytes for event in w.told("http.request")] == [2, size, 2]
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        CHUNKED_HEAD + b"20000\r\n",
+        OK.replace(b"2\r\n\r\nok", b"200000\r\n\r\n"),
+        OK.replace(b"2\r\n\r\nok", b"200000\r\nx-odd: 1\r\n\r\n"),
+    ],
+    ids=["chunked", "length", "handed over"],
+)
+async def test_a_response_that_takes_long_does_not_keep_its_beginning(world: Any, lane: bool, head: bytes) -> None:
+    async with world() as w:
+        w.traffic.has_express_lane = lane
+        async with await w.connect() as client, await served_once(w, client) as behind:
+            await client.send_all(GET)
+            await receive_head(behind)
+            await behind.send_all(head + LONG[:30_000])
+            heard = 0
+            with trio.fail_after(10):
+                while heard < 30_000:
+                    heard += len(await client.receive_some())
+            await trio.testing.wait_all_tasks_blocked()
+            running = [
+                one.cr_frame for one in gc.get_objects() if inspect.iscoroutine(one) and one.cr_frame is not None
+            ]
+            theirs = [frame for frame in running if frame.f_globals["__name__"].startswith("terminator.")]
+            assert any(frame.f_code is relay_body.__code__ for frame in theirs)
+            kept = [value for frame in theirs for value in frame.f_locals.values()]
+            kept += [value.received for value in kept if isinstance(value, Begun)]
+            assert not [value for value in kept if isinstance(value, (bytes, tuple)) and len(repr(value)) > 10_000]
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
