@@ -244,7 +244,7 @@ class Express:
         return exchange.reusable and not half.stream.broken
 
     def _record(self, passage: Passage, lease: Lease, now: float) -> None:
-        plan, same, wording, status = passage.plan, passage.same, passage.wording, passage.status
+        plan, same, status = passage.plan, passage.same, passage.status
         if same is not None and plan.told is not None and status is not None:
             alike = RequestAlike(
                 plan.told,
@@ -263,7 +263,7 @@ class Express:
             self._client,
             plan.head if same is None else _head(plan.head, same),
             generation=plan.generation,
-            request_id=wording.request_id if wording is not None else None,
+            request_id=passage.wording.request_id if passage.wording is not None else None,
             host=plan.entry.name,
             treatment=plan.route.action,
             server=lease.server.key,

@@ -283,21 +283,21 @@ class Journal:
         return error not in SCANNER_CLASSES or random.random() < self._sample
 
     def _time(self) -> str:
-        now = time.time()
-        second = int(now)
+        now_ns = time.time_ns()
+        second = now_ns // 1_000_000_000
         if second != self._second:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        return f"{self._second_text}{int((now - second) * 1e6):06d}Z"
+        return f"{self._second_text}{str(now_ns)[-9:-3]}Z"
 
     def _fields_alike(self, event: RequestAlike, plan: _Plan) -> dict[str, Any]:
-        like = event.like
-        if like.fields is None:
-            like.fields = self._fields(like.any_query(), plan)
-        fields = like.fields | event.changes
+        """Whoever gets them may not keep them: the next one's go into the same dictionary."""
+        known, asked = event.like.fields, "url.query" in event.changes
+        if asked not in known:
+            known[asked] = self._fields(event.whole(), plan)
+        fields = known[asked]
+        fields.update(event.changes)
         fields["time"] = self._time()
-        if fields["url.query"] is None:
-            del fields["url.query"]
         return fields
 
     def _fields(self, event: Event, plan: _Plan) -> dict[str, Any]:
