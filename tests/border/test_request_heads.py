@@ -21,8 +21,8 @@ OWN = re.compile(
     rb"X-Forwarded-For: 127\.0\.0\.1\r\n"
     rb"X-Real-IP: 127\.0\.0\.1\r\n"
     rb"X-Forwarded-Proto: https\r\n"
-    rb"(?:X-Forwarded-Host: [^\r\n]*\r\n)?"
     rb"X-Forwarded-Port: [0-9]+\r\n"
+    rb"(?:X-Forwarded-Host: [^\r\n]*\r\n)?"
     rb"Forwarded: for=127\.0\.0\.1;proto=https(?:;host=\"[^\r\n]*\")?\r\n"
 )
 
