@@ -3,7 +3,7 @@
 It takes a body of known length, none at all, and chunks whose size lines are nothing but a size. At the first thing
 that is more (an extension, a trailer, anything odd) the rest goes to h11, also amid a body: h11 then reads on from a
 chunk's border. So this module decides nothing that h11 would decide otherwise, and could be deleted without loss of
-function: `counted` and `chunked` are called in one place each.
+function: `incoming_body` reads all that it reads.
 """
 
 from __future__ import annotations
