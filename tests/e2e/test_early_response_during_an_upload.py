@@ -36,6 +36,24 @@ def test_the_answer_survives_a_backend_that_closes_at_once(start, played):
         assert (response.status, response.body) == (413, b"no")
 
 
+def test_a_client_that_goes_on_with_its_upload_gets_all_of_a_long_answer(start, played):
+    """Closing with bytes of the body unread would reset the connection: what the kernel still holds would be lost."""
+    backend, answer = played(), b"e" * 400_000
+    daemon = start(backend.address)
+    with daemon.connect() as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
+        behind = backend.accept()
+        behind.receive_head()
+        behind.receive_exactly(1000)
+        behind.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 400000\r\nConnection: close\r\n\r\n" + answer)
+        behind.close()
+        assert daemon.wait_for("http.request")["http.response.body.size"] == len(answer)
+        client.send(b"x" * 1000)
+        response = client.receive_response()
+        assert (response.status, response.body) == (413, answer)
+        assert client.ending() == "clean"
+
+
 def test_curl_sees_the_answer(start, played, get, folder):
     (folder / "upload").write_bytes(b"u" * 20_000_000)
     backend = played()
