@@ -20,7 +20,7 @@ def json_line(fields: dict[str, Any]) -> bytes:
         line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
     except (TypeError, ValueError):  # a lone surrogate, an integer past 64 bits, a type that orjson does not know
         line = orjson.dumps(_printable_fields(fields), option=orjson.OPT_APPEND_NEWLINE)
-    return escaped_controls(line)
+    return line if 0x7F not in line and line.isascii() else escaped_controls(line)  # most need no call
 
 
 def escaped_controls(document: bytes) -> bytes:
