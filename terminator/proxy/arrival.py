@@ -53,6 +53,9 @@ async def _serve_client(traffic: Traffic, client: Client) -> None:
     try:
         traffic.departures.watch(stream.sock, partial(_gone, traffic, client))
         await serve_requests(traffic, client)
+    except BaseException:
+        stream.give_up()  # cut amid something, by the end of a drain most likely: no farewell shall call it whole
+        raise
     finally:
         traffic.departures.forget(stream.sock)
         client.deadline.end()

@@ -110,6 +110,20 @@ def test_what_takes_longer_than_drain_is_cut(start, played):
         client.receive_rest()
 
 
+def test_a_response_that_is_cut_by_the_end_of_the_drain_is_seen_to_be_truncated(start, played):
+    backend = played()
+    daemon = start(backend.address, timeouts={"drain": "500ms"})
+    with daemon.connect() as client:
+        client.request()
+        behind = backend.accept()
+        behind.receive_request()
+        behind.send(b"HTTP/1.1 200 OK\r\n\r\nuntil I close")
+        client.receive_until(b"until I close\r\n")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert client.ending() == "truncated"
+
+
 def test_a_second_signal_ends_at_once(start, played):
     backend = played()
     daemon = start(backend.address, timeouts={"drain": "5m"})
