@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from terminator.errors import BadRequest, TerminatorError
 from terminator.wire.client_side import (
@@ -79,15 +80,11 @@ def request_fields(
         raise ValueError("a request without Host needs an authority")
     asked = head.authority.encode("ascii") or host
     claimed = client.claimed
+    kept = [field for field in head.fields if not _is_claimed(field[0], claimed)]
     if not head.connection <= _PLAIN_OPTIONS:
-        claimed = claimed.union(map(comparable, head.connection))
-    fields = [(b"host", host)]
-    fields += [
-        field
-        for field in head.fields
-        if (name := comparable(field[0])) not in claimed and not name.startswith(CLAIMED_PREFIXES)
-    ]
-    fields.append(_VIA[head.version])
+        nominated = set(map(comparable, head.connection))
+        kept = [field for field in kept if comparable(field[0]) not in nominated]
+    fields = [(b"host", host), *kept, _VIA[head.version]]
     if client.trusted:
         fields += _said_with_peer(head.fields, client, asked)
     else:
@@ -105,6 +102,13 @@ def request_fields(
     elif head.framing is Framing.CHUNKED:
         fields.append(_CHUNKED)
     return fields
+
+
+@lru_cache(maxsize=1024)
+def _is_claimed(name: bytes, claimed: frozenset[bytes]) -> bool:
+    """Whether a field of this name is ours to say. There are as many sets of claims as configurations."""
+    plain = comparable(name)
+    return plain in claimed or plain.startswith(CLAIMED_PREFIXES)
 
 
 def response_fields(
