@@ -1,8 +1,9 @@
 """The operator's files to one `Config`, or every fault in them at once, each with its place.
 
 Read and put together (`files`, over `nodes` and `scalars`), checked against the model (pydantic; `sentences` words its
-complaints), then against itself (`crosscheck`). Nothing is looked up outside the files: whether a certificate loads or
-a user exists is for those who use the value, and `Loaded.problem` lets them point at the line too.
+complaints), then against itself (`crosscheck`; where the model complains, what `remainder` leaves). Nothing is looked
+up outside the files: whether a certificate loads or a user exists is for those who use the value, and `Loaded.problem`
+lets them point at the line too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from terminator.config.inputs import Inputs
 from terminator.config.model import Config
 from terminator.config.nodes import Mapping, Node, Scalar, Sequence
 from terminator.config.places import KeyPath, Problem, dotted, undotted
+from terminator.config.remainder import is_suspect, remainder
 from terminator.errors import ConfigError
 
 DEFAULT_PATH = "/etc/terminator/terminator.yaml"
@@ -71,6 +73,10 @@ def examine(path: str, environment: Environment[str, str] | None = None) -> tupl
         config = Config.model_validate(_plain(tree.root))
     except ValidationError as error:
         problems += sentences.problems(error, tree.root, whole=tree.whole)
+        if tree.whole and (readable := remainder(error, _plain(tree.root))) is not None:
+            rest, suspects = readable
+            crosscheck(rest, findings)
+            problems += [fault for fault in findings.errors if not is_suspect(undotted(fault.key), suspects)]
     if config is not None and tree.whole:
         crosscheck(config, findings)
         problems += findings.errors
