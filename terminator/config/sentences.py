@@ -16,7 +16,7 @@ from terminator.config.nodes import Mapping as MappingNode
 from terminator.config.nodes import Node, Scalar, Sequence
 from terminator.config.places import KeyPath, Place, Problem, dotted
 from terminator.config.shape import Shape, shape_at
-from terminator.config.values import duration_text, size_text
+from terminator.config.values import duration_text, parse_duration, parse_size, size_text
 
 # What nginx, HAProxy, Caddy and Traefik call what is called otherwise here.
 _FAMILIAR = {
@@ -282,7 +282,12 @@ def _with_unit(node: Node | None, shape: Shape | None) -> str:
     if not number or shape is None or shape.unit is None:
         return ""
     assert isinstance(node, Scalar)
-    return f"; did you mean {node.written}{'s' if shape.unit == 'duration' else 'B'}?"
+    unit, parse = ("s", parse_duration) if shape.unit == "duration" else ("B", parse_size)
+    try:
+        parse(meant := f"{node.written}{unit}")
+    except ValueError:
+        return ""
+    return f"; did you mean {meant}?"
 
 
 def _number(value: Any, shape: Shape | None) -> str:

@@ -39,6 +39,7 @@ TOP = [
     ("limits: {headers: }", f"expected a whole number, {NOTHING}"),
     ("timeouts: {drain: }", "has no value; give it one or remove the key"),
     ("timeouts: {drain: 10}", f"a duration needs its unit; {DURATION}; did you mean 10s?"),
+    ("timeouts: {drain: -1}", f"a duration needs its unit; {DURATION}"),
     ("timeouts: {drain: ten}", f"not a duration; {DURATION}"),
     ("timeouts: {handshake: 0}", "must be more than 0"),
     ("tls: {ticket_rotation: 1s}", "must be at least 1m"),
