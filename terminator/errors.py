@@ -127,6 +127,15 @@ class ClientGone(ClientError):
     reason, status = "client_gone", None
 
 
+# --------------------------------------------------------------------------------------------------------- ourselves
+
+
+class DrainTimeout(TerminatorError):
+    """`timeouts.drain` was over before the exchange was; its connection is cut."""
+
+    reason = "drain_timeout"
+
+
 # ------------------------------------------------------------------------------------------------------ the backend
 
 

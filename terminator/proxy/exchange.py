@@ -17,6 +17,7 @@ from terminator.errors import (
     ClientError,
     ClientGone,
     ClientStalled,
+    DrainTimeout,
     Misdirected,
     NoRoute,
     TerminatorError,
@@ -83,6 +84,10 @@ class Exchange:
         except (ClientError, BackendError) as caught:
             error = caught
             await self._answer_error(caught)
+        except BaseException as ended:
+            if not isinstance(ended, Exception) and not self._has_upgraded:  # the event of a tunnel tells who ended it
+                error = DrainTimeout("the time to finish requests before the end was over")
+            raise
         finally:
             self._record(error)
             error = None  # its traceback knows this very frame
@@ -176,6 +181,11 @@ class Exchange:
             await half.stream.linger(LINGER_SECONDS)
 
     # ------------------------------------------------------------------------------------------------------ record
+
+    @property
+    def _has_upgraded(self) -> bool:
+        relay = self._forward.relay if self._forward is not None else None
+        return relay is not None and relay.upgraded is not None
 
     def _route_name(self) -> str | None:
         return self._route.action.name if self._route is not None else None

@@ -108,6 +108,9 @@ def test_what_takes_longer_than_drain_is_cut(start, played):
         assert daemon.wait() == 0
         assert daemon.wait_for("server.stop")["server.connections_cut"] == 1
         client.receive_rest()
+    told = daemon.wait_for("http.request")
+    assert told["error.type"] == "drain_timeout"
+    assert "http.response.status_code" not in told
 
 
 def test_a_response_that_is_cut_by_the_end_of_the_drain_is_seen_to_be_truncated(start, played):
@@ -122,6 +125,8 @@ def test_a_response_that_is_cut_by_the_end_of_the_drain_is_seen_to_be_truncated(
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
         assert client.ending() == "truncated"
+    told = daemon.wait_for("http.request")
+    assert (told["http.response.status_code"], told["error.type"]) == (200, "drain_timeout")
 
 
 def test_a_second_signal_ends_at_once(start, played):
