@@ -85,7 +85,9 @@ class Exchange:
             error = caught
             await self._answer_error(caught)
         except BaseException as ended:
-            if not isinstance(ended, Exception) and not self._has_upgraded:  # the event of a tunnel tells who ended it
+            if isinstance(ended, Exception):
+                error = TerminatorError("a defect, which server.crash tells of")
+            elif not self._has_upgraded:  # the event of a tunnel tells who ended it
                 error = DrainTimeout("the time to finish requests before the end was over")
             raise
         finally:

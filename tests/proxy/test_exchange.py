@@ -26,6 +26,27 @@ async def test_a_request_goes_to_the_backend_and_its_answer_comes_back(world: An
     assert (record.backend, record.response_bytes, record.backend_reused) == ("web", 2, False)
 
 
+async def test_a_defect_costs_its_connection_and_is_no_success_in_the_record(
+    world: Any, receive_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world() as w:
+
+        def broken() -> bytes:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(w.traffic, "http_date", broken)
+        async with await w.connect() as client:
+            await client.send_all(REQUEST)
+            async with await w.backend.accept() as behind:
+                await receive_until(behind, b"\r\n\r\n")
+                await behind.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                assert await client.receive_some() == b""
+        [crash] = w.told("server.crash")
+        w.events.remove(crash)
+    [record] = w.told("http.request")
+    assert (crash.error_type, record.error_type) == ("ZeroDivisionError", "internal")
+
+
 async def test_a_host_that_the_connection_was_not_made_for_is_misdirected(world: Any, receive_until: Any) -> None:
     async with world() as w, await w.connect("a.test") as client:
         await client.send_all(b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n")
