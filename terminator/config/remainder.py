@@ -90,7 +90,7 @@ def _replace(path: KeyPath, values: dict[str, Any]) -> set[KeyPath]:
         case ("hosts",):
             values["hosts"] = [_host(0)]
             return {path, _SNI}
-        case (str(section), key, *_) if isinstance(values[section], dict):
+        case (str(section), key, *_) if isinstance(values.get(section), dict):
             values[section].pop(key, None)
             return {(section,)}
         case _:

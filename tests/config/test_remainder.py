@@ -102,6 +102,11 @@ def test_several_faults_of_one_entry_are_all_told(faults):
     ]
 
 
+def test_several_faults_of_a_list_of_texts_are_all_told(faults):
+    change = ("version: 1", "version: 1\ninclude: [[], []]")
+    assert [key for _, key in faults(change)] == ["include[0]", "include[1]"]
+
+
 def test_a_whole_list_may_be_wrong(faults):
     assert faults(("  - {name: https", "  x:\n  - {name: https")) != []
     assert faults(("hosts:\n  - names: [a.example]", "hosts: 5\nx:\n  - names: [a.example]"))[0] == (6, "hosts")
