@@ -72,7 +72,8 @@ class Problem:
         return f"{self.place}: {self.key}: {self.message}" if self.key else f"{self.place}: {self.message}"
 
     def __str__(self) -> str:
-        return f"{self.line}\n{self.place.excerpt()}"
+        # A file that is empty, or cannot be read, has no line to show.
+        return f"{self.line}\n{self.place.excerpt()}" if self.place.source.text else self.line
 
 
 def dotted(path: KeyPath) -> str:

@@ -65,3 +65,8 @@ def test_problem_with_and_without_key() -> None:
     assert str(Problem(place, "a", "is wrong")) == "d/f.yaml:1:4: a: is wrong\n    1 | a: 1\n      |    ^"
     assert Problem(place, "", "is wrong").line == "d/f.yaml:1:4: is wrong"
     assert place.source.folder == "/x/d"
+
+
+def test_a_file_without_a_line_shows_none() -> None:
+    place = Place(Source("f.yaml", "/d/f.yaml", ""), 1, 1)
+    assert str(Problem(place, "", "cannot be read: is a directory")) == "f.yaml:1:1: cannot be read: is a directory"
