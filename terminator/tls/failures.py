@@ -159,13 +159,19 @@ def classify(error: OSError, phase: str, *, tls13: bool = True) -> HandshakeErro
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate_failure(error, phase)
-    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
+    if isinstance(error, ssl.SSLError) and _is_end(error):
         return HandshakeError("client_closed", phase, "the client closed the connection", openssl=_token(error))
     if isinstance(error, ssl.SSLError):
         return _ssl_failure(error, phase, tls13)
     if isinstance(error, ConnectionError) or error.errno in NETWORK_ERRORS:
         return HandshakeError("client_closed", phase, f"the connection broke: {_words(error)}")
     return HandshakeError("server_error", phase, _words(error))
+
+
+def _is_end(error: ssl.SSLError) -> bool:
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
+        return True
+    return _token(error) == "UNEXPECTED_EOF_WHILE_READING"  # it has no class of its own in some versions (3.11.2)
 
 
 def _ssl_failure(error: ssl.SSLError, phase: str, tls13: bool) -> HandshakeError:

@@ -223,6 +223,16 @@ def test_too_many_handshakes_of_one_address(start: Any, answering: Any) -> None:
     assert counted(daemon)["too_many_handshakes"] >= 1
 
 
+def test_a_client_that_ends_behind_its_hello_has_closed(start: Any, answering: Any) -> None:
+    daemon = start(answering(ok()).address)
+    with daemon.connect_plain().sock as sock:
+        sock.sendall(hello())
+        sock.shutdown(socket.SHUT_WR)
+        read_all(sock)
+    told = daemon.wait_for("tls.handshake")
+    assert (told["error.type"], told["error.phase"]) == ("client_closed", "handshake")
+
+
 def test_what_scanners_leave_can_be_sampled_and_is_counted_all_the_same(start: Any, answering: Any) -> None:
     daemon = start(answering(ok()).address, log={"failures": {"sample": 0.0}})
     for _ in range(5):

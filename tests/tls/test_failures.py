@@ -79,6 +79,7 @@ def ssl_error(reason: str | None, text: str = "") -> ssl.SSLError:
         (OSError(errno.ENOMEM, "no memory"), "server_error", None, None),
         (ssl.SSLEOFError(8, "EOF"), "client_closed", None, None),
         (ssl.SSLZeroReturnError(6, "closed"), "client_closed", None, None),
+        (ssl_error("UNEXPECTED_EOF_WHILE_READING"), "client_closed", None, None),
         (ssl_error("UNSUPPORTED_PROTOCOL"), "unsupported_version", "protocol_version", None),
         (ssl_error("INTERNAL_ERROR"), "server_error", "internal_error", None),
         (ssl_error("TLSV1_ALERT_UNKNOWN_CA"), "client_rejected_cert", None, "unknown_ca"),
