@@ -9,7 +9,7 @@ import trio
 from terminator.errors import ClientError, ClientGone, HeadTimeout, TerminatorError
 from terminator.proxy.client_half import ClientHalf
 from terminator.proxy.deadline import Deadline
-from terminator.proxy.exchange import LINGER_SECONDS, Exchange
+from terminator.proxy.exchange import Exchange
 from terminator.proxy.express import Express
 from terminator.proxy.facts import Client
 from terminator.telemetry.events import HttpRequest
@@ -18,6 +18,14 @@ from terminator.wire.request_head import RequestHead
 
 if TYPE_CHECKING:
     from terminator.proxy.traffic import Traffic
+
+
+LINGER_SECONDS = 30.0
+"""How long what a client sends is dropped after our last word, so that this is not lost to a reset. Many send the whole
+of a large body before they read that it was refused; nginx gives them as long."""
+
+QUIET_SECONDS = 2.0
+"""How long it may be silent meanwhile."""
 
 
 async def serve_requests(traffic: Traffic, client: Client) -> None:
@@ -45,7 +53,7 @@ async def serve_requests(traffic: Traffic, client: Client) -> None:
                 # It sends on behind the end, or amid a body that was answered early: closing would reset the connection
                 # and take our last words from it, those included that still wait in the kernel.
                 await half.stream.end()
-                await half.stream.linger(LINGER_SECONDS)
+                await half.stream.linger(QUIET_SECONDS if traffic.draining else LINGER_SECONDS, QUIET_SECONDS)
             return
         first = False
         client.idle_since = clock.current_time()
@@ -127,10 +135,11 @@ async def _receive_head(traffic: Traffic, client: Client, began_at: float) -> Re
 
 
 async def refuse(half: ClientHalf, reply: bytes) -> None:
-    """Sends a reply that ends the connection, and sees to it that it arrives (RFC 9112 §9.6)."""
+    """Sends a reply that ends the connection, and sees to it that it arrives (RFC 9112 §9.6); for what has no body, or
+    none that we could find the end of."""
     try:
         await half.send_raw(reply)
     except ClientGone:
         return  # nobody was left to hear of it; the record carries the refusal
     await half.stream.end()
-    await half.stream.linger(LINGER_SECONDS)
+    await half.stream.linger(QUIET_SECONDS)

@@ -43,9 +43,6 @@ Found = tuple[HostEntry, Route[Treatment]]
 RETRY_AFTER_SECONDS = 5
 """What a 503 asks for (RFC 9110 §10.2.3): about the time a health check or a queue takes to change its mind."""
 
-LINGER_SECONDS = 2.0
-"""How long an unread request is drained after our last word, so that the reply is not lost to a reset."""
-
 
 class Exchange:
     """Serves one request whose head has been read. `run` never raises for what client or backend do wrong."""
@@ -140,9 +137,6 @@ class Exchange:
         )
         with trio.move_on_after(self._generation.config.timeouts.body_idle) as scope:
             await half.send_raw(reply)
-            if not keep:
-                await half.stream.end()
-                await half.stream.linger(LINGER_SECONDS)
         if scope.cancelled_caught:
             raise ClientStalled("the client did not read the answer")
         self.reusable = keep
@@ -166,21 +160,14 @@ class Exchange:
             date=self._traffic.http_date(),
             fields=[(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if error.status == 503 else [],
         )
-        with trio.move_on_after(self._generation.config.timeouts.body_idle) as scope:
-            await self._send_reply(reply, keep)
+        try:
+            with trio.move_on_after(self._generation.config.timeouts.body_idle) as scope:
+                await half.send_raw(reply)
+        except ClientGone:
+            return  # the record carries the first error; that nobody was left to hear of it adds nothing
         if scope.cancelled_caught:
             half.stream.give_up()
         self.reusable = keep and not half.stream.broken
-
-    async def _send_reply(self, reply: bytes, keep: bool) -> None:
-        half = self._client.half
-        try:
-            await half.send_raw(reply)
-        except ClientGone:
-            return  # the record carries the first error; that nobody was left to hear of it adds nothing
-        if not keep:
-            await half.stream.end()
-            await half.stream.linger(LINGER_SECONDS)
 
     # ------------------------------------------------------------------------------------------------------ record
 

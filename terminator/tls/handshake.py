@@ -303,7 +303,7 @@ class _Attempt:
             except OSError:
                 return  # reset meanwhile: there is nobody left to tell
         await stream.end()
-        await stream.linger(LINGER_SECONDS, MAX_BYTES * 2)
+        await stream.linger(LINGER_SECONDS, max_bytes=MAX_BYTES * 2)
 
 
 def _would_be_tls13(hello: ClientHello, context: ssl.SSLContext) -> bool:

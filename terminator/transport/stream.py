@@ -211,21 +211,26 @@ class Stream:
             except OSError:
                 self.ended = True  # gone already: there is nobody to tell
 
-    async def linger(self, seconds: float, max_bytes: int = 1 << 20) -> None:
-        """Drops what the peer still sends, within bounds, so that closing does not reset the connection and destroy our
-        last answer on its way (RFC 9112 §9.6). Reads beneath TLS: what arrives now is of no interest. After `end`."""
+    async def linger(self, seconds: float, quiet_seconds: float = math.inf, *, max_bytes: float = math.inf) -> None:
+        """Drops what the peer still sends, so that closing does not reset the connection and destroy our last answer on
+        its way (RFC 9112 §9.6): for `seconds`, until it is silent for `quiet_seconds`, or has sent `max_bytes`. Reads
+        beneath TLS: what arrives now is of no interest. After `end`."""
         with trio.move_on_after(seconds):
             while max_bytes > 0:
                 try:
                     dropped = socket.socket.recv(self.sock, PIECE_BYTES)
                 except BlockingIOError:
-                    await trio.lowlevel.wait_readable(self.sock)
+                    with trio.move_on_after(quiet_seconds) as quiet:
+                        await trio.lowlevel.wait_readable(self.sock)
+                    if quiet.cancelled_caught:
+                        return
                     continue
                 except OSError:
                     return  # reset: the peer is gone, and so is the reason to linger
                 if not dropped:
                     return
                 max_bytes -= len(dropped)
+                await self.give_way(len(dropped))
 
     def close(self) -> None:
         """Closes the socket at once, with whatever the protocol can still say without waiting."""

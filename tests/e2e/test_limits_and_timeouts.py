@@ -27,6 +27,18 @@ def test_413_when_the_length_says_too_much(start, answering):
     assert not backend.requests
 
 
+def test_413_reaches_a_client_that_sends_the_whole_of_its_large_body_first(start, answering):
+    """As most libraries do; a reset would take the answer from it."""
+    daemon = start(answering(ok()).address, limits={"request_body": "1000B"})
+    with daemon.connect() as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 20000000\r\n\r\n")
+        daemon.wait_for("http.request", {"error.type": "body_too_large"})
+        for _ in range(20):
+            client.send(bytes(1_000_000))
+        assert_small_reply(client.receive_response(), 413)
+        assert client.ending() == "clean"
+
+
 def test_413_when_the_chunks_grow_too_much(start, answering):
     backend = answering(ok())
     daemon = start(backend.address, limits={"request_body": "1000B"})

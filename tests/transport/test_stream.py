@@ -130,6 +130,16 @@ async def test_linger_drops_what_comes_and_returns_at_the_peers_end(pair: Pair) 
         await stream.linger(60)
 
 
+@pytest.mark.parametrize("seconds", [(5, 60), (60, 5)], ids=["the whole", "silence"])
+async def test_linger_is_bounded_in_time(
+    pair: Pair, seconds: tuple[float, float], autojump_clock: trio.testing.MockClock
+) -> None:
+    stream, peer = pair
+    peer.send(b"x" * 100)
+    await stream.linger(*seconds)
+    assert 5 <= trio.current_time() < 6
+
+
 async def test_linger_is_bounded_in_bytes(pair: Pair) -> None:
     stream, peer = pair
     peer.send(b"x" * 4000)
