@@ -152,6 +152,12 @@ class ConnectFailed(BackendError):
     reason, unsent = "backend_connect_failed", True
 
 
+class OutOfResources(ConnectFailed):
+    """We have no descriptor, port or memory left for a connection; no server is to blame for that."""
+
+    reason, status = "out_of_resources", 503
+
+
 class ConnectTimeout(BackendError):
     reason, status, unsent = "backend_connect_timeout", 504, True
 

@@ -27,6 +27,7 @@ from terminator.errors import (
     ConnectFailed,
     ConnectTimeout,
     NoServer,
+    OutOfResources,
     QueueFull,
     QueueTimeout,
     TerminatorError,
@@ -35,7 +36,6 @@ from terminator.routing.balance import Policy, Refusal, pick
 from terminator.routing.health import Failure, HealthRules, Transition, is_last_up
 from terminator.routing.retries import Budget
 from terminator.telemetry.events import BackendState, BackendUnavailable
-from terminator.transport.connect import is_own_fault
 
 if TYPE_CHECKING:
     from terminator.backend.fleet import Fleet
@@ -321,7 +321,7 @@ class BackendGroup:
         if failure is None and status is not None and status not in _BAD_STATUSES:
             return health.record_success(now)
         last = is_last_up(health, (member.server.health for member in self._members))
-        if isinstance(failure, BackendError) and not is_own_fault(failure):
+        if isinstance(failure, BackendError) and not isinstance(failure, OutOfResources):
             if reused and isinstance(failure, BackendClosed):
                 health.abandoned()  # the ordinary race on a kept connection (RFC 9112 §9.3.1): nobody's failure
                 return None

@@ -19,8 +19,8 @@ from terminator.backend.fleet import Fleet
 from terminator.backend.group import BackendGroup
 from terminator.config import model
 from terminator.config.values import Address, UnixAddress
-from terminator.errors import BackendError
-from terminator.transport.connect import connect, is_own_fault
+from terminator.errors import BackendError, OutOfResources
+from terminator.transport.connect import connect
 from terminator.wire.framing import Framing
 from terminator.wire.proxy_header import encode_v2
 
@@ -104,7 +104,7 @@ async def check(target: Target) -> tuple[bool, str] | None:
     except trio.TooSlowError:
         return False, f"check: no response within {seconds:g} s"
     except BackendError as error:
-        return None if is_own_fault(error) else (False, f"check: {error}")
+        return None if isinstance(error, OutOfResources) else (False, f"check: {error}")
     low, _, high = target.check.status.partition("-")
     ok = int(low) <= status <= int(high or low)
     return ok, f"check: answered {status}" + ("" if ok else f", not {target.check.status}")

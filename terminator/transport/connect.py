@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from terminator.config.values import Address, TcpAddress, UnixAddress
-from terminator.errors import ConnectFailed
+from terminator.errors import ConnectFailed, OutOfResources
 
 PATIENCE_SECONDS = 2.0
 """How long a connection waits for a name to be resolved anew while its last answer is known."""
@@ -26,7 +26,8 @@ _OWN_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EA
 
 
 async def connect(address: Address) -> socket.socket:
-    """A connected non-blocking socket with TCP_NODELAY. Raises `ConnectFailed`; the caller sets the deadline."""
+    """A connected non-blocking socket with TCP_NODELAY. Raises `ConnectFailed`, `OutOfResources` if the want is
+    ours; the caller sets the deadline."""
     try:
         if isinstance(address, UnixAddress):
             return await _connect(socket.AF_UNIX, address.path)
@@ -34,13 +35,8 @@ async def connect(address: Address) -> socket.socket:
             return await _connect(family, (address.host, address.port))
         return await _connect_name(address)
     except OSError as error:
-        raise ConnectFailed(f"{address}: {_words(error)}") from error
-
-
-def is_own_fault(error: BaseException) -> bool:
-    """Whether a connection failed for want of our own descriptors, ports or memory: no server is to blame for that."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in _OWN_FAULTS
+        failure = OutOfResources if error.errno in _OWN_FAULTS else ConnectFailed
+        raise failure(f"{address}: {_words(error)}") from error
 
 
 async def _connect(family: socket.AddressFamily, target: Any) -> socket.socket:

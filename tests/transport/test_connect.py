@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import resource
 import socket
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from terminator.config.values import TcpAddress, UnixAddress
-from terminator.errors import ConnectFailed
-from terminator.transport.connect import RememberingResolver, connect, is_own_fault
+from terminator.errors import ConnectFailed, OutOfResources
+from terminator.transport.connect import RememberingResolver, connect
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -94,8 +94,13 @@ async def test_the_resolver_uses_the_last_answer_when_a_name_stops_resolving(
 
 
 async def test_want_of_descriptors_is_our_own_fault() -> None:
-    for number, ours in ((errno.EMFILE, True), (errno.ENFILE, True), (errno.ECONNREFUSED, False)):
-        error = ConnectFailed("a")
-        error.__cause__ = OSError(number, "")
-        assert is_own_fault(error) is ours
-    assert not is_own_fault(ConnectFailed("a"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = TcpAddress(*server.getsockname())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with pytest.raises(OutOfResources):
+                await connect(address)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        (await connect(address)).close()
