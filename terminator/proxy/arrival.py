@@ -67,7 +67,7 @@ async def _serve_client(traffic: Traffic, client: Client) -> None:
 def _gone(traffic: Traffic, client: Client) -> None:
     client.gone = True
     if client.deadline not in traffic.idle:  # whoever waits for its next request sees the end by itself
-        client.deadline.fail(ClientGone("the client closed the connection while its response was awaited"))
+        client.deadline.fail(ClientGone("the client closed the connection amid an exchange"))
 
 
 class _Arrival:

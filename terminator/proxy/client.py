@@ -101,9 +101,7 @@ async def _receive_head(traffic: Traffic, client: Client, began_at: float) -> Re
         head = half.head_now(limits.request_head, limits.headers)
         if head is not None:
             return head
-        with trio.CancelScope(deadline=began_at + timeouts.request_head):
-            return await half.receive_head()
-        error = HeadTimeout(f"no whole request head within {timeouts.request_head:g} s")
+        return await _receive_rest_of_head(client, began_at, timeouts.request_head)
     except ClientError as caught:
         error = caught
     status = error.status if not half.stream.broken else None
@@ -132,6 +130,15 @@ async def _receive_head(traffic: Traffic, client: Client, began_at: float) -> Re
             )
         )
     return None
+
+
+async def _receive_rest_of_head(client: Client, began_at: float, seconds: float) -> RequestHead:
+    try:
+        client.deadline.begin(client.half.stream)
+        client.deadline.expect(HeadTimeout, seconds, f"no whole request head within {seconds:g} s", began_at)
+        return await client.half.receive_head()
+    finally:
+        client.deadline.done()
 
 
 async def refuse(half: ClientHalf, reply: bytes) -> None:
