@@ -38,5 +38,5 @@ def test_only_attempts_that_reached_nobody_are_unsent() -> None:
     unsent = {each.reason for each in ALL if getattr(each, "unsent", False)}
     assert unsent == {
         "backend_connect_failed", "backend_connect_timeout", "backend_unavailable", "backend_queue_full",
-        "backend_queue_timeout",
+        "backend_queue_timeout", "out_of_resources",
     }  # fmt: skip
