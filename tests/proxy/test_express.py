@@ -747,19 +747,14 @@ async def test_a_drain_is_told_in_the_response_that_is_under_way(
 ) -> None:
     async with world() as w:
         w.traffic.has_express_lane = lane
-        async with await w.connect() as client:
+        async with await w.connect() as client, await served_once(w, client) as behind:
             await client.send_all(GET)
-            async with await w.backend.accept() as behind:
-                await receive_until(behind, b"\r\n\r\n")
-                await behind.send_all(OK)
-                assert b"Connection: close" not in await receive_until(client, b"ok")
-                await client.send_all(GET)
-                await receive_until(behind, b"\r\n\r\n")
-                w.traffic.drain(30)
-                await behind.send_all(answer)
-                assert b"Connection: close\r\n" in await receive_until(client, answer[-5:])
-                with trio.fail_after(10):
-                    assert await client.receive_some() == b""
+            await receive_until(behind, b"\r\n\r\n")
+            w.traffic.drain(30)
+            await behind.send_all(answer)
+            assert b"Connection: close\r\n" in await receive_until(client, answer[-5:])
+            with trio.fail_after(10):
+                assert await client.receive_some() == b""
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
@@ -769,19 +764,14 @@ async def test_what_comes_behind_a_body_is_the_next_request(
 ) -> None:
     async with world() as w:
         w.traffic.has_express_lane = lane
-        async with await w.connect() as client:
-            await client.send_all(GET)
-            async with await w.backend.accept() as behind:
-                await receive_until(behind, b"\r\n\r\n")
-                await behind.send_all(OK)
-                await receive_until(client, b"ok")
-                await client.send_all(POST + GET)
-                assert (await receive_until(behind, b"body")).endswith(b"\r\n\r\nbody")
-                await behind.send_all(answer)
-                await receive_until(client, b"ok\r\n0\r\n\r\n" if answer is CHUNKED else b"ok")
-                assert (await receive_until(behind, b"\r\n\r\n")).startswith(b"GET /a HTTP/1.1\r\n")
-                await behind.send_all(OK)
-                await receive_until(client, b"ok")
+        async with await w.connect() as client, await served_once(w, client) as behind:
+            await client.send_all(POST + GET)
+            assert (await receive_until(behind, b"body")).endswith(b"\r\n\r\nbody")
+            await behind.send_all(answer)
+            await receive_until(client, b"ok\r\n0\r\n\r\n" if answer is CHUNKED else b"ok")
+            assert (await receive_until(behind, b"\r\n\r\n")).startswith(b"GET /a HTTP/1.1\r\n")
+            await behind.send_all(OK)
+            await receive_until(client, b"ok")
     assert [event.request_bytes for event in w.told("http.request")] == [0, 4, 0]
 
 
