@@ -49,9 +49,9 @@ async def serve_requests(traffic: Traffic, client: Client) -> None:
                 await exchange.run()
                 again = exchange.reusable and not half.stream.broken
         if not again:
-            if (half.request_begun or not half.request_complete) and not half.stream.broken:
-                # It sends on behind the end, or amid a body that was answered early: closing would reset the connection
-                # and take our last words from it, those included that still wait in the kernel.
+            if (half.request_begun or not half.request_complete or half.ended_by_us) and not half.stream.broken:
+                # It sends on behind the end, or amid a body that was answered early, or may do so: closing would reset
+                # the connection and take our last words from it, those included that still wait in the kernel.
                 await half.stream.end()
                 await half.stream.linger(QUIET_SECONDS if traffic.draining else LINGER_SECONDS, QUIET_SECONDS)
             return

@@ -40,6 +40,7 @@ class ClientHalf:
         "_max_fields",
         "_outgoing",
         "_raw_head",
+        "ended_by_us",
         "response_begun",
         "response_bytes",
         "reusable",
@@ -59,6 +60,8 @@ class ClientHalf:
         """The final response has been begun: no other one can be sent for this request."""
         self.response_bytes = 0
         """Content of the response sent so far, without framing."""
+        self.ended_by_us = False
+        """An answer of our own says that no other request is read. The client may be sending one all the same."""
         self.reusable = False
         """Both messages are complete and nobody said close: another request may follow."""
 

@@ -139,7 +139,7 @@ class Exchange:
             await half.send_raw(reply)
         if scope.cancelled_caught:
             raise ClientStalled("the client did not read the answer")
-        self.reusable = keep
+        self.reusable, half.ended_by_us = keep, not keep
 
     async def _answer_error(self, error: TerminatorError) -> None:
         half = self._client.half
@@ -167,7 +167,7 @@ class Exchange:
             return  # the record carries the first error; that nobody was left to hear of it adds nothing
         if scope.cancelled_caught:
             half.stream.give_up()
-        self.reusable = keep and not half.stream.broken
+        self.reusable, half.ended_by_us = keep and not half.stream.broken, not keep
 
     # ------------------------------------------------------------------------------------------------------ record
 

@@ -51,6 +51,8 @@ async def test_a_host_that_the_connection_was_not_made_for_is_misdirected(world:
     async with world() as w, await w.connect("a.test") as client:
         await client.send_all(b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n")
         assert b" 421 " in await receive_until(client, b"\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        assert w.traffic.open_connections == 1  # what the client may send on resets nothing
     [record] = w.told("http.request")
     assert (record.error_type, record.status) == ("misdirected", 421)
 
